@@ -150,16 +150,21 @@ type entry struct {
 	payload, signature string
 }
 
-// sealBound encodes and signs a message together with what keeps it from being taken for another
-// elsewhere or later: the same attributes as in ours.
-func sealBound(keyring *signing.Keyring, message proto.Message, stream string) (entry, error) {
-	return seal(keyring, message, map[string]string{
+// bound are the attributes that keep an entry from being taken for another elsewhere or later:
+// the same as in ours.
+func bound(keyring *signing.Keyring, stream string) map[string]string {
+	return map[string]string{
 		"key_id": keyring.KeyID(), "stream": stream, "issued_at_ms": strconv.FormatInt(time.Now().UnixMilli(), 10),
 		"nonce": strconv.FormatUint(rand.Uint64(), 16) + strconv.FormatUint(rand.Uint64(), 16),
-	})
+	}
 }
 
-// seal encodes and signs a message.
+// sealBound encodes and signs a message that is good on one stream, for a while, and once.
+func sealBound(keyring *signing.Keyring, message proto.Message, stream string) (entry, error) {
+	return seal(keyring, message, bound(keyring, stream))
+}
+
+// seal encodes and signs a message with attributes.
 func seal(keyring *signing.Keyring, message proto.Message, attributes map[string]string) (entry, error) {
 	payload, err := proto.Marshal(message)
 	if err != nil {

@@ -233,7 +233,7 @@ func (g *growth) variants(ctx context.Context) error {
 				RequestId: fmt.Sprintf("variant-%016x", rand.Uint64()), BlueprintId: "BP009",
 				TrainingRunId: "bench", IssuedAt: timestamppb.Now(),
 			}
-			e, err := sealWith(g.keyring, request, trainer.Variant{Slot: []int{width}}.Attributes())
+			e, err := seal(g.keyring, request, trainer.Variant{Slot: []int{width}}.Attributes())
 			if err != nil {
 				return err
 			}

@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strconv"
 	"time"
 
 	"github.com/redis/rueidis"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -123,31 +123,9 @@ func (t *telling) seedState(seed growing) *leyline.SeedState {
 // sealed is the run's next report as an entry.
 func (c *tellers) sealed(t *telling) (entry, error) {
 	packet, report := t.report()
-	return sealWith(c.keyring, packet, c.attributes(report))
-}
-
-func (c *tellers) attributes(report trainer.Report) map[string]string {
 	attributes := report.Attributes()
-	attributes["stream"] = c.stream
-	attributes["issued_at_ms"] = strconv.FormatInt(time.Now().UnixMilli(), 10)
-	attributes["nonce"] = fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
-	attributes["key_id"] = c.keyring.KeyID()
-	return attributes
-}
-
-// sealWith encodes and signs a message with attributes.
-func sealWith(keyring *signing.Keyring, message proto.Message, attributes map[string]string) (entry, error) {
-	payload, err := proto.Marshal(message)
-	if err != nil {
-		return entry{}, fmt.Errorf("encode payload: %w", err)
-	}
-	text, err := proto.Marshal(&leyline.BusEnvelope{
-		MessageType: leyline.TypeOf(message), Payload: payload, Attributes: attributes,
-	})
-	if err != nil {
-		return entry{}, fmt.Errorf("encode envelope: %w", err)
-	}
-	return entry{rueidis.BinaryString(text), keyring.SignEnvelope(text)}, nil
+	maps.Copy(attributes, bound(c.keyring, c.stream))
+	return seal(c.keyring, packet, attributes)
 }
 
 // tell stores reports, in pipelines of 100.

@@ -3,6 +3,8 @@ package kasmina
 import (
 	"testing"
 	"time"
+
+	"github.com/esper-lite/weatherlight/leyline"
 )
 
 // wantClosed reports, and checks what is told of germinations against what becomes of one.
@@ -37,6 +39,30 @@ func TestReportSaysThatNoSeedCanBeBegun(t *testing.T) {
 	w.wantClosed("")
 	w.plant("t")
 	w.wantClosed(ReasonTooManySeeds)
+}
+
+// Nobody but the controller asks for that, and it is asked with reports alone.
+func TestWhatTheControllerAsksForIsToldWithReportsAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.MaxSeeds = 2 })
+	w.meet()
+	w.plant("s")
+	w.pauses("-tamiyo")
+	w.plant("t")
+	w.do(opCull, "t")
+	w.report()
+	told := func(d Decision) bool {
+		return d.Closed != "" && len(d.Gone) > 0 && len(d.Held) > 0 && d.Patience > 0
+	}
+	if !told(w.last) {
+		t.Errorf("with a report: closed for %q, gone %v, held %v, %v", w.last.Closed, w.last.Gone, w.last.Held, w.last.Patience)
+	}
+	for _, message := range []Message{Tick{}, Emergency{ID: "one"}, Command{w.command(0, "s", ofType(leyline.CommandType_COMMAND_PAUSE))}} {
+		d := w.core.Decide(w.record, message, w.now)
+		if d.Closed != "" || d.Gone != nil || d.Held != nil || d.Patience != 0 {
+			t.Errorf("with %T: closed for %q, gone %v, held %v, %v", message, d.Closed, d.Gone, d.Held, d.Patience)
+		}
+	}
 }
 
 func TestReportSaysThatTheBreakerIsOpen(t *testing.T) {

@@ -229,17 +229,6 @@ func pausesOf(command *leyline.AdaptationCommand) (own, lifts pauseCause) {
 	return pausedByOperator, pausedByCommand | pausedByIsolation
 }
 
-// held are the ids of the seeds that the controller keeps out of the output. What the release
-// before left may be an operator's: that is lifted only if the controller remembers it.
-func held(seeds []*seed) (ids []string) {
-	for _, s := range seeds {
-		if s.Paused&pausedByController != 0 {
-			ids = append(ids, s.ID)
-		}
-	}
-	return ids
-}
-
 // rollbackTarget is the seed before which a trainer is to go back.
 func rollbackTarget(command *leyline.AdaptationCommand) string {
 	id := command.GetRollbackPayload().GetFields()["seed_id"].GetStringValue()

@@ -7,7 +7,6 @@ import (
 
 	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/trainer"
 )
 
 // Core decides on seeds. It is immutable and safe for concurrent use: all that
@@ -29,6 +28,7 @@ func (c *Core) Decide(record *Record, message Message, now time.Time) Decision {
 	switch m := message.(type) {
 	case Report:
 		st.report(m)
+		st.d.tell(st.r, st.config.MaxSeeds, st.now)
 	case Command:
 		rejected = st.command(m.Command)
 	case Ready:
@@ -134,8 +134,6 @@ func runOf(message Message) string {
 
 // finish puts the decision together.
 func (st *step) finish(before *Record) Decision {
-	st.d.Closed, st.d.Gone = closed(st.r, st.config.MaxSeeds, st.now), gone(st.r.Ended)
-	st.d.Held = held(st.r.Seeds)
 	if !st.changed {
 		st.d.Due = st.due(before)
 		return st.d
@@ -208,12 +206,22 @@ func (c *Config) unheard(t *trainerState) time.Duration {
 // interval is the smoothed time between two reports, 0 before the second.
 func (t *trainerState) interval() time.Duration { return time.Duration(t.Interval) * time.Millisecond }
 
-// patience is how long a command of the run may take to show.
+const (
+	// patientReports is within how many reports what was asked of a trainer must show: one may
+	// be lost, and the loop may take its orders late.
+	patientReports = 5
+	leastPatience  = time.Minute
+	mostPatience   = 6 * time.Hour
+)
+
+// patience is how long a command of the run, and the order that comes of it, may take to
+// show. Nothing but the next report tells that an order was obeyed, so it is never less than
+// a few of them take.
 func (r *Record) patience() time.Duration {
 	if r == nil {
 		return freshnessWindow
 	}
-	return trainer.Patience(r.Trainer.interval())
+	return min(max(leastPatience, patientReports*min(r.Trainer.interval(), mostPatience)), mostPatience)
 }
 
 // bounded cuts a text from outside to what telemetry should carry.

@@ -22,6 +22,8 @@ type Decision struct {
 	// Ignored is why a report is not to be acted on by anybody; empty: it is.
 	Ignored string
 
+	// What the controller is told of the run with a report; it is empty with all else.
+
 	// Closed is why no seed can be begun in the run now, whatever it is of, as the reason of a
 	// refusal; empty: one can.
 	Closed string
@@ -31,6 +33,9 @@ type Decision struct {
 
 	// Held are the seeds that are out of the output because the controller asked for that.
 	Held []string
+
+	// Patience is how long a command of the run may take to show.
+	Patience time.Duration
 
 	Rejected *RejectedError // of a command that was refused
 	Stats    Stats          // for Counters
@@ -122,3 +127,34 @@ func (Ready) message()     {}
 func (Refusal) message()   {}
 func (Emergency) message() {}
 func (Tick) message()      {}
+
+// tell tells the controller, which decides on reports alone, what it has to know of the run.
+func (d *Decision) tell(r *Record, maxSeeds int, now millis) {
+	if rejected := closed(nil, r, maxSeeds, now); rejected != nil {
+		d.Closed = rejected.Reason
+	}
+	d.Gone, d.Held, d.Patience = gone(r.Ended), held(r.Seeds), r.patience()
+}
+
+// gone is why the last seeds that ended did, by their ids.
+func gone(ended []endedSeed) map[string]string {
+	if len(ended) == 0 {
+		return nil
+	}
+	reasons := make(map[string]string, len(ended))
+	for i := range ended {
+		reasons[ended[i].Seed] = ended[i].Reason
+	}
+	return reasons
+}
+
+// held are the ids of the seeds that the controller keeps out of the output. What the release
+// before left may be an operator's: that is lifted only if the controller remembers it.
+func held(seeds []*seed) (ids []string) {
+	for _, s := range seeds {
+		if s.Paused&pausedByController != 0 {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}

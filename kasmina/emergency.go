@@ -1,7 +1,6 @@
 package kasmina
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
@@ -123,50 +122,4 @@ func (st *step) adoptHalt(rc *reading) {
 			s.Paused |= pausedByEmergency
 		}
 	}
-}
-
-// urgentFirst has what takes seeds out in an emergency go first, by numbers: what has a lower one
-// gets a new one, for its trainer would pass it over.
-func urgentFirst(st *step) {
-	if st.r.LastOrder+uint64(len(st.d.Orders)) > maxOrder {
-		return
-	}
-	slices.SortStableFunc(st.d.Orders, func(a, b trainer.Order) int { return cmp.Compare(rank(st.r, &a), rank(st.r, &b)) })
-	orders := make([]trainer.Order, 0, len(st.d.Orders))
-	last := uint64(0)
-	for _, order := range st.d.Orders {
-		if order.Number < last {
-			at := slices.IndexFunc(st.r.Pending, func(p pending) bool { return p.Number == order.Number })
-			if at < 0 {
-				continue // another took its place in this decision
-			}
-			p := &st.r.Pending[at]
-			renumberUnread(st, p)
-			order = st.render(p)
-		}
-		last = order.Number
-		orders = append(orders, order)
-	}
-	st.d.Orders = orders
-}
-
-// renumberUnread renumbers an order whose number its trainer will pass over: that a later one was
-// read, or applied, does not show that this one was. An attach that was sent may be obeyed yet, and
-// is told of with the number that it had.
-func renumberUnread(st *step, p *pending) {
-	sent := p.Number <= st.first
-	if renumber(st, p); p.Kind != trainer.Attach || !sent {
-		p.First = p.Number
-	}
-}
-
-// rank is how urgent an order is, the lowest first.
-func rank(r *Record, order *trainer.Order) int {
-	if order.Kind == trainer.Emergency && order.Level >= pausingLevel {
-		return 0
-	}
-	if s := r.find(order.Seed); order.Kind == trainer.Pause && s != nil && s.Paused&pausedByEmergency != 0 {
-		return 1
-	}
-	return 2
 }

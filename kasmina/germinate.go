@@ -113,17 +113,15 @@ func sameBlend(a, b trainer.Blend) bool {
 
 // admit refuses a germination that cannot be started now.
 func (st *step) admit(command *leyline.AdaptationCommand, order *seedOrder, s *seed) *RejectedError {
-	switch {
-	case asksForFallback(order.annotations):
+	if asksForFallback(order.annotations) {
 		st.d.Stats.Fallbacks++
 		st.global.add("tamiyo_fallback_requested", levelCritical, "seed_id", s.ID, "blueprint_id", s.Blueprint)
 		st.global.add("gate_failure", levelCritical, "seed_id", s.ID,
 			"gate", gate.Impact.String(), "reason", ReasonFallbackKernel)
 		return refuse(command, ReasonFallbackKernel, levelCritical)
-	case len(st.r.Seeds) >= st.config.MaxSeeds:
-		return refuse(command, ReasonTooManySeeds, levelWarning)
-	case st.r.Emergency.Level >= pausingLevel:
-		return refuse(command, ReasonEmergency, levelWarning).because(st.r.Emergency.Level.String())
+	}
+	if rejected := closed(command, st.r, st.config.MaxSeeds, st.now); rejected != nil {
+		return rejected
 	}
 	if !st.fits(s) {
 		return refuse(command, ReasonTooManySeeds, levelWarning).because("the run's record is full")
@@ -131,25 +129,23 @@ func (st *step) admit(command *leyline.AdaptationCommand, order *seedOrder, s *s
 	if err := s.Blend.Fits(s.Shape); err != nil {
 		return refuse(command, ReasonInvalidBlend, levelError).because(err.Error())
 	}
-	if !st.r.Breaker.allow(st.now) {
-		return refuse(command, ReasonBreakerOpen, levelWarning)
-	}
+	st.r.Breaker.allow(st.now) // takes the probe of one that is half open
 	return nil
 }
 
-// closed is why admit would refuse a seed now, whatever it is of. A record that is nearly full is
-// left to the seed that is too much for it.
-func closed(r *Record, maxSeeds int, now millis) string {
-	breaker := r.Breaker
+// closed refuses each germination there could be now, whatever it is of. A record that is nearly
+// full is left to the seed that is too much for it.
+func closed(command *leyline.AdaptationCommand, r *Record, maxSeeds int, now millis) *RejectedError {
+	breaker := r.Breaker // a copy: what it allows, it counts as begun
 	switch {
 	case len(r.Seeds) >= maxSeeds:
-		return ReasonTooManySeeds
+		return refuse(command, ReasonTooManySeeds, levelWarning)
 	case r.Emergency.Level >= pausingLevel:
-		return ReasonEmergency
+		return refuse(command, ReasonEmergency, levelWarning).because(r.Emergency.Level.String())
 	case !breaker.allow(now):
-		return ReasonBreakerOpen
+		return refuse(command, ReasonBreakerOpen, levelWarning)
 	default:
-		return ""
+		return nil
 	}
 }
 

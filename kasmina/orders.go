@@ -1,7 +1,6 @@
 package kasmina
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -92,53 +91,6 @@ func (st *step) ask(p pending) uint64 {
 	r.Pending = append(r.Pending, p)
 	st.send(&p)
 	return p.Number
-}
-
-// ordersAtOnce bounds the orders of one decision: a stream keeps 64, and what pushes
-// out one that was not read is worth nothing.
-const ordersAtOnce = 32
-
-// holdBack leaves the orders above the bound to later decisions. Those with lower numbers
-// go first, and so do those that were held back before: a trainer that has read a number
-// asks for none below it. An emergency goes before all of them.
-func (st *step) holdBack() {
-	st.sendHeld()
-	if len(st.d.Orders) <= ordersAtOnce {
-		return
-	}
-	urgentFirst(st)
-	st.d.Orders = st.d.Orders[:min(len(st.d.Orders), ordersAtOnce)]
-	last := st.d.Orders[len(st.d.Orders)-1].Number
-	for i := range st.r.Pending {
-		if st.r.Pending[i].Number > last {
-			st.r.Pending[i].Sent = 0
-		}
-	}
-}
-
-// sendHeld lets what was held back go out with the orders of this decision, all by their numbers.
-func (st *step) sendHeld() {
-	if len(st.d.Orders) == 0 {
-		return
-	}
-	for i := range st.r.Pending {
-		if p := &st.r.Pending[i]; p.Sent == 0 {
-			p.Sent = st.now
-			st.send(p)
-		}
-	}
-	slices.SortStableFunc(st.d.Orders, func(a, b trainer.Order) int { return cmp.Compare(a.Number, b.Number) })
-}
-
-func (st *step) nextOrder() uint64 {
-	st.r.LastOrder++
-	st.changed = true
-	return st.r.LastOrder
-}
-
-func (st *step) send(p *pending) {
-	st.d.Orders = append(st.d.Orders, st.render(p))
-	st.changed = true
 }
 
 // askStage orders a seed to a stage.
@@ -285,28 +237,6 @@ func givesUp(kind trainer.Kind) bool {
 		return false
 	default:
 		return true
-	}
-}
-
-// renew sends an order under a new number.
-func (st *step) renew(p *pending) {
-	if st.r.LastOrder >= maxOrder {
-		return
-	}
-	p.Renewals++
-	renumber(st, p)
-	st.d.Stats.Resent++
-	st.send(p)
-}
-
-// renumber gives an order a number above all others.
-func renumber(st *step, p *pending) {
-	p.Number, p.Sent, p.Unheeded = st.nextOrder(), st.now, 0
-	if p.Until != 0 {
-		p.Deadline = max(int64(p.Until-st.now), 1)
-	}
-	if s := st.r.find(p.Seed); s != nil {
-		s.Order = p.Number
 	}
 }
 

@@ -189,8 +189,17 @@ func (st *step) noteInterval(t *trainerState, stored millis) {
 	case min(last, passed) > silence:
 		t.Interval = min(last, passed).Milliseconds()
 	default:
-		t.Interval = trainer.Interval(known, min(passed, 2*silence)).Milliseconds()
+		t.Interval = smoothed(known, min(passed, 2*silence)).Milliseconds()
 	}
+}
+
+// smoothed is the time between two reports after one more took so long, faster where it
+// falls.
+func smoothed(known, passed time.Duration) time.Duration {
+	if passed < known {
+		return known - (known-passed)/2
+	}
+	return known + (passed-known)/4
 }
 
 func (rc *reading) read(packet *leyline.SystemStatePacket) {

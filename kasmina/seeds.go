@@ -144,18 +144,6 @@ func withoutOld(ended []endedSeed) []endedSeed {
 	return append(kept, ended[older:]...)
 }
 
-// gone is why the last seeds that ended did, by their ids.
-func gone(ended []endedSeed) map[string]string {
-	if len(ended) == 0 {
-		return nil
-	}
-	reasons := make(map[string]string, len(ended))
-	for i := range ended {
-		reasons[ended[i].Seed] = ended[i].Reason
-	}
-	return reasons
-}
-
 // end takes a seed out, wherever it is on its way.
 func (st *step) end(s *seed, reason string, level leyline.TelemetryLevel, ending trainer.Kind) {
 	switch {

@@ -28,7 +28,7 @@ func newDesk(config Config) (*alerting.Desk, error) {
 	}
 	bus := config.Bus
 	desk, err := alerting.New(alerting.Config{
-		Read: config.Alerts.Rules, Name: config.Name, Silent: bus.TakeOver, Now: bus.Now, Probe: bus.Ping,
+		Read: config.Alerts.Rules, Name: config.Name, Now: bus.Now, Probe: bus.Ping,
 		Reach:  reach(bus.Admin(), config.Group, config.Streams.Telemetry, config.Streams.Emergency),
 		Logger: config.Logger.With("part", "alerts"),
 		Tell: func(ctx context.Context, packet *leyline.TelemetryPacket) error {
@@ -50,7 +50,7 @@ func reach(bus *admin.Admin, group string, streams ...string) func(context.Conte
 			if err != nil {
 				return nil, err
 			}
-			reached[stream] = alerting.Reach{Written: written, Read: read}
+			reached[stream] = alerting.Reach{Written: alerting.Place(written), Read: alerting.Place(read)}
 		}
 		return reached, nil
 	}

@@ -135,7 +135,7 @@ func TestWhatIsSaidOnTheBusRaisesAlertsThatArrive(t *testing.T) {
 			streams := oona.DefaultStreams()
 			reached, err := reach(sender.Admin(), "nissa-service", streams.Telemetry, streams.Emergency, "none")(t.Context())
 			is := reached[streams.Emergency]
-			return err == nil && is.Written != "" && is.Read == is.Written && reached["none"] == alerting.Reach{}
+			return err == nil && is.Written != alerting.Place{} && is.Read == is.Written && reached["none"] == alerting.Reach{}
 		})
 		r.eventually("the alert on the bus", func() bool {
 			return strings.Contains(metrics(r), `esper_telemetry_packets_total{source="nissa"}`)

@@ -51,7 +51,7 @@ func TestSpoolThatIsInUseIsSaidClearly(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = second.Run(t.Context())
-	if boot := new(supervise.BootError); !errors.As(err, &boot) || !strings.Contains(err.Error(), dir+" is in use by another process") {
+	if boot := new(supervise.BootError); !errors.As(err, &boot) || !strings.Contains(err.Error(), dir+"/field_report is in use by another process") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -46,9 +46,9 @@ func (s *Service) handler(guard httpserver.Guard) http.Handler {
 	mux.HandleFunc("/api/", api.Elsewhere)
 	open := []string{"/healthz", "/readyz"}
 	if s.kept != nil {
-		shown := page.Handler(s.desk != nil)
+		shown, paths := page.Handler(s.desk != nil)
 		mux.Handle("/", shown)
-		open = append(open, page.Paths()...)
+		open = append(open, paths...)
 	}
 	return guard.Beyond(mux, open...)
 }

@@ -31,12 +31,16 @@ func (s *Service) openStore(ctx context.Context) error {
 		return nil
 	}
 	config := s.config.Store.config()
+	config.Series, config.SeriesTTL = 2*s.config.Limits.Series, s.config.Limits.SeriesTTL
 	config.Now = s.config.Bus.Now
 	store, err := runstore.Open(ctx, config)
 	if err != nil {
 		return err
 	}
-	joined := &members{store: runstore.NewJournal(store), name: s.config.Name, takeOver: s.config.Bus.TakeOver}
+	joined := &members{
+		store: runstore.NewJournal(store), name: s.config.Name, takeOver: s.config.Bus.TakeOver,
+		series: s.recorder.series, now: s.config.Bus.Now,
+	}
 	if err := joined.step(ctx); err != nil { // before it has anything in hand
 		return errors.Join(fmt.Errorf("tell the others of the start: %w", err), store.Close())
 	}

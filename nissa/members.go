@@ -13,7 +13,7 @@ import (
 const (
 	beatPause = time.Second
 	// silentAfter is how long one that shares the store gives no sign of life until it is taken for dead.
-	silentAfter = 5 * time.Second
+	silentAfter = 3 * time.Second
 	// untouched is for how long nobody has touched what is taken over of one: it may have read something
 	// behind its last sign of life.
 	untouched = silentAfter / 2
@@ -26,44 +26,38 @@ type members struct {
 	store    *runstore.Journal
 	name     string
 	takeOver func(name string, idle time.Duration)
-	seen     map[string]sighting
-	round    int64 // of series that were shared, up to which those of the others are here
+	series   *seriesTable
+	now      func() time.Time // by the clock of all
+	seen     map[string]runstore.Sighting[int64]
 }
 
-// sighting is the newest sign of life of one, and since when there was no other.
-type sighting struct {
-	beat  int64
-	since time.Time
-}
-
-// step gives a sign of life, and takes over what those had in hand that give none any more: the bus itself
-// would wait a minute for each.
+// step gives a sign of life, has all show the same series, and takes over what those had in hand that give no sign
+// any more: the bus itself would wait a minute for each.
 func (m *members) step(ctx context.Context) error {
-	all, err := m.store.Beat(ctx, m.name)
+	ahead := time.Until(m.now())
+	exchange := m.series.exchange(len(m.seen) == 0, ahead)
+	all, err := m.store.Beat(ctx, m.name, exchange)
 	if err != nil {
-		m.seen = nil // an outage is no silence of the others
+		m.seen = nil // an outage is no silence of the others, and nobody knows what was told
 		return err
 	}
-	now, seen := time.Now(), map[string]sighting{}
+	m.series.take(exchange, -ahead)
+	now, seen := time.Now(), map[string]runstore.Sighting[int64]{}
 	var failed error
 	for _, other := range all {
 		if other.Name == m.name {
 			continue
 		}
-		known, is := m.seen[other.Name]
-		if !is || known.beat != other.Beat {
-			known = sighting{other.Beat, now}
-		}
-		if now.Sub(known.since) < silentAfter {
+		known := m.seen[other.Name].Next(other.Beat, now)
+		if now.Sub(known.Since) < silentAfter {
 			seen[other.Name] = known
 			continue
 		}
-		m.takeOver(other.Name, untouched)
 		failed = errors.Join(failed, m.store.Forget(ctx, other))
 	}
 	for name := range m.seen {
 		if _, still := seen[name]; !still {
-			m.takeOver(name, untouched) // it left, or another of us took it for dead
+			m.takeOver(name, untouched) // it is silent or left, or another of us took it for dead
 		}
 	}
 	m.seen = seen
@@ -80,12 +74,7 @@ func (m *members) leave(ctx context.Context) error {
 
 // member is the worker that gives signs of life.
 func (s *Service) member() supervise.Worker {
-	beating := s.each(beatPause, "give a sign of life", func(ctx context.Context) error {
-		if err := s.kept.members.step(ctx); err != nil {
-			return err
-		}
-		return s.share(ctx)
-	})
+	beating := s.each(beatPause, "give a sign of life and share series", s.kept.members.step)
 	return supervise.WorkerFunc(func(ctx context.Context) error {
 		err := beating.Run(ctx)
 		if left := s.kept.members.leave(ctx); left != nil {

@@ -34,11 +34,12 @@ type recorder struct {
 func newRecorder(limits Limits) *recorder {
 	limits = limits.withDefaults()
 	counts := newCounts()
+	flags := map[string]*shownFlag{quarantineRow: {gauge: counts.quarantine}, elevatedRow: {gauge: counts.elevatedRisk}}
 	r := &recorder{
 		registry:  prometheus.NewRegistry(),
 		counts:    counts,
 		store:     newStoreGauges(counts),
-		series:    newSeriesTable(limits, counts.dropped),
+		series:    newSeriesTable(limits, counts.dropped, flags),
 		telemetry: newRecent(limits.Recent),
 		states:    newRecent(limits.Recent),
 		reports:   newRecent(limits.Recent),
@@ -49,9 +50,6 @@ func newRecorder(limits Limits) *recorder {
 		outcomes:  newCapped(limits, counts.reports),
 		origins:   newCapped(limits, counts.hazardHigh, counts.hazardCritical),
 		levels:    newCapped(limits, counts.signals),
-	}
-	r.series.flags = map[string]*shownFlag{
-		quarantineRow: {gauge: counts.quarantine}, elevatedRow: {gauge: counts.elevatedRisk},
 	}
 	counts.register(r.registry, r.series.size)
 	r.registry.MustRegister(r.store.runs, r.store.bytes, r.store.most, r.store.retention)

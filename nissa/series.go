@@ -12,6 +12,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/nissa/internal/setback"
 )
 
 // Reasons why a metric point is not shown.
@@ -30,25 +31,50 @@ const (
 	// displacedPart the part of all that makes room at once.
 	shares        = 16
 	displacedPart = 32
-	// lateness is for how long what was said before the last is late.
-	lateness = time.Minute
 )
 
 // pointHelp is the HELP of all series that come from metric points: those of one
 // name must not differ in it, and what they mean is their senders' to say.
 const pointHelp = "Last value of the Esper telemetry metric."
 
+// lastValue is what was said last.
+type lastValue struct {
+	value   float64
+	said    time.Time // by the sender's clock
+	heard   time.Time // by ours
+	changed bool      // since others were told of it
+}
+
+// set takes what is said, unless it is late. It says whether it did.
+func (v *lastValue) set(value float64, said, heard time.Time) bool {
+	if setback.Late(said, heard, v.said, v.heard) {
+		return false
+	}
+	*v = lastValue{value, said, heard, true}
+	return true
+}
+
 // series is the last value of a metric under one set of labels.
 type series struct {
+	lastValue
+
 	source string
 	desc   *prometheus.Desc
 	kind   prometheus.ValueType
 	labels []*dto.LabelPair // in the order of their names
-	value  float64
-	said   time.Time // by the sender's clock
-	heard  time.Time // by ours
+}
 
-	changed bool // since others were told of it
+// shownFlag is a gauge without labels of what was said last.
+type shownFlag struct {
+	lastValue
+
+	gauge *prometheus.GaugeVec
+}
+
+func (f *shownFlag) set(value float64, said, heard time.Time) {
+	if f.lastValue.set(value, said, heard) {
+		f.gauge.WithLabelValues().Set(value)
+	}
 }
 
 // seriesTable holds the series that come from metric points. It is a Prometheus
@@ -57,23 +83,24 @@ type seriesTable struct {
 	limits Limits
 	own    map[string]struct{} // names it must not take
 	drops  *prometheus.CounterVec
+	flags  map[string]*shownFlag // by the name of the series
 
 	mu        sync.Mutex
 	table     map[string]*series
 	swept     time.Time // when stale series were last looked for
 	displaced time.Time // when others last made room
 	bySource  map[string]*sourceSeries
-	heard     int                   // sources, of all times
-	flags     map[string]*shownFlag // by the name of the series
+	heard     int   // sources, of all times
+	round     int64 // up to which what others told of series is here; 0: they are told everything
 }
 
 // sourceSeries is how many series a source has, and which it is in the order in which they were
 // heard of.
 type sourceSeries struct{ number, series int }
 
-func newSeriesTable(limits Limits, drops *prometheus.CounterVec) *seriesTable {
+func newSeriesTable(limits Limits, drops *prometheus.CounterVec, flags map[string]*shownFlag) *seriesTable {
 	return &seriesTable{
-		limits: limits, own: map[string]struct{}{}, drops: drops,
+		limits: limits, own: map[string]struct{}{}, drops: drops, flags: flags,
 		table: map[string]*series{}, bySource: map[string]*sourceSeries{},
 	}
 }
@@ -92,6 +119,13 @@ func (t *seriesTable) record(packet *leyline.TelemetryPacket, now time.Time) {
 			t.drops.WithLabelValues(reason).Inc()
 		}
 	}
+}
+
+// flag takes what a packet says of one.
+func (t *seriesTable) flag(name string, value float64, said, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.flags[name].set(value, said, now)
 }
 
 // saidAt is when a packet was made, as exact as the others are told.
@@ -122,10 +156,7 @@ func (t *seriesTable) set(name string, labels []label, value float64, said, now 
 		}
 		t.add(key, s)
 	}
-	if said.Before(s.said) && now.Sub(s.heard) < lateness { // or the clock of who tells was set back
-		return ""
-	}
-	s.value, s.said, s.heard, s.changed = value, said, now, true
+	s.set(value, said, now)
 	return ""
 }
 

@@ -1,12 +1,9 @@
 package nissa
 
 import (
-	"context"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 )
@@ -14,31 +11,21 @@ import (
 // mostShared is how many series one tells the others at a time. The rest is told with the next ones.
 const mostShared = 5000
 
-// share has those that share a store show the same last values: each takes a part of what is told of a source,
-// so that each alone would show what it heard last, and not what was said last.
-func (s *Service) share(ctx context.Context) error {
-	m := s.kept.members
-	if len(m.seen) == 0 {
-		m.round = 0 // whoever comes is told everything, and may have told something itself
-		return nil
-	}
-	local, bus := time.Now(), s.config.Bus.Now()
-	told := s.recorder.series.unshared(m.round == 0, bus.Sub(local))
-	news, round, err := m.store.ShareSeries(ctx, told, m.round, bus.Add(-s.config.Limits.SeriesTTL), 2*s.config.Limits.Series)
-	if err != nil {
-		m.round = 0 // nobody knows what was told
-		return err
-	}
-	m.round = round
-	s.recorder.series.take(news, local.Sub(bus))
-	return nil
-}
-
-// unshared are last values that were not told to the others yet, or with all of them those that there are. Ahead is
-// the clock of all, of ours.
-func (t *seriesTable) unshared(all bool, ahead time.Duration) (told []runstore.Series) {
+// exchange is what the others are told of the series: each takes a part of what is told of a source, so that each
+// alone would show what it heard last, and not what was said last. It is nil while there are no others: whoever
+// comes is told everything, and may have told something itself. Ahead is the clock of all, of ours.
+func (t *seriesTable) exchange(alone bool, ahead time.Duration) *runstore.Exchange {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if alone {
+		t.round = 0
+		return nil
+	}
+	return &runstore.Exchange{Told: t.unshared(t.round == 0, ahead), Round: t.round}
+}
+
+// unshared are last values that were not told to the others yet, or with all of them those that there are.
+func (t *seriesTable) unshared(all bool, ahead time.Duration) (told []runstore.Series) {
 	for name, f := range t.flags {
 		if f.changed = f.changed || all && !f.said.IsZero(); f.changed {
 			f.changed = false
@@ -58,11 +45,15 @@ func sharedOf(name []string, value float64, said, heard time.Time) runstore.Seri
 	return runstore.Series{Name: name, Value: strconv.FormatFloat(value, 'g', -1, 64), Said: said, Heard: heard}
 }
 
-// take takes over what the others were told. Ahead is our clock, of that of all.
-func (t *seriesTable) take(news []runstore.Series, ahead time.Duration) {
+// take takes over what the others told, if they were asked. Ahead is our clock, of that of all.
+func (t *seriesTable) take(exchange *runstore.Exchange, ahead time.Duration) {
+	if exchange == nil {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, one := range news {
+	t.round = exchange.Round
+	for _, one := range exchange.News {
 		value, err := strconv.ParseFloat(one.Value, 64)
 		if err != nil || len(one.Name)%2 == 0 {
 			continue
@@ -84,27 +75,4 @@ func (t *seriesTable) take(news []runstore.Series, ahead time.Duration) {
 			s.changed = false
 		}
 	}
-}
-
-// shownFlag is a gauge without labels of what was last said.
-type shownFlag struct {
-	gauge       *prometheus.GaugeVec
-	value       float64
-	said, heard time.Time
-	changed     bool
-}
-
-func (f *shownFlag) set(value float64, said, heard time.Time) {
-	if said.Before(f.said) && heard.Sub(f.heard) < lateness {
-		return
-	}
-	f.value, f.said, f.heard, f.changed = value, said, heard, true
-	f.gauge.WithLabelValues().Set(value)
-}
-
-// flag takes what a packet says of one.
-func (t *seriesTable) flag(name string, value float64, said, now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.flags[name].set(value, said, now)
 }

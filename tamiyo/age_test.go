@@ -112,6 +112,25 @@ func TestWhatIsPausedDoesNotAge(t *testing.T) {
 	}
 }
 
+// A report may miss a seed once, and says nothing of it then.
+func TestWhatIsPausedIsNotTooOldForOneReportThatMissesIt(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{MaxAgeEpochs: 10})
+	id := r.stall().GetTargetSeedId()
+	layers := r.next.HostLayers
+	r.next.HostLayers = nil // no command of a seed would be taken
+	r.grow(12, id, stageTraining)
+	r.next.HostLayers = layers
+	for range 3 {
+		for _, decision := range []Decision{r.report(1, pausedSeed(id, stageTraining)), r.report(1)} {
+			if len(decision.Commands) > 0 {
+				t.Fatalf("while it is paused: %v", operations(decision))
+			}
+		}
+	}
+	only(t, r.report(1, seedState(id, stageTraining)), "SEED_OP_CULL")
+}
+
 // A neighbour on the machine makes steps slow for a while.
 func TestAPauseByTheControllerDoesNotAge(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package tamiyo
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"strconv"
@@ -88,7 +89,7 @@ func (e *evaluation) command(
 		CommandId:           e.identify("command", s.ID, purpose),
 		CommandType:         kind,
 		TargetSeedId:        s.ID,
-		ExecutionDeadlineMs: uint32(e.record.patience() / time.Millisecond),
+		ExecutionDeadlineMs: uint32(cmp.Or(e.state.Patience, time.Minute) / time.Millisecond),
 		IssuedAt:            timestamppb.New(e.now),
 		IssuedBy:            source,
 		Annotations: map[string]string{

@@ -21,11 +21,13 @@ type State struct {
 	HostLayers []string                 // input side first
 	Slots      map[string][]int         // shape of one example, by the slot's name
 	Grafts     map[string]trainer.Graft // by seed id; tells of seeds that the record does not know
-	Stored     time.Time                // when the bus stored it [when it is decided on]
+	Patience   time.Duration            // how long a command may take to show [a minute]
 
-	Gone   map[string]string // why Kasmina ended seeds, by their ids: the last few
-	Held   []string          // ids of the seeds that Kasmina keeps out of the output at our command
-	Closed string            // why Kasmina would refuse each germination now; empty: it would not
+	Held   []string // ids of the seeds that Kasmina keeps out of the output at our command
+	Closed string   // why Kasmina would refuse each germination now; empty: it would not
+
+	// Gone is why Kasmina ended a seed, as far as it remembers that. nil knows of none.
+	Gone func(id string) string
 
 	// Blueprint tells of the blueprint of a seed; known is false for one that nothing is
 	// known of. An error means that it cannot be told now, and one that wraps
@@ -111,14 +113,6 @@ func (e *evaluation) run(former *Record, place place) {
 		e.germinatePlanned()
 	}
 	explain(e.commands, e.reports, e.plan.fired(e.verdict))
-}
-
-// storedBy is when the bus stored the report, as far as it is told.
-func (s State) storedBy(now time.Time) time.Time {
-	if s.Stored.IsZero() {
-		return now
-	}
-	return s.Stored
 }
 
 // usable says whether the state belongs to a run, and to a report of a trainer

@@ -51,8 +51,6 @@ func (r *Record) check() error {
 		return errors.New("a name is too long")
 	case r.HostWork < 0 || r.HostWork > math.MaxFloat32:
 		return errors.New("what the host costs is out of bounds")
-	case r.Stored < 0 || r.Interval < 0:
-		return errors.New("how often it is reported is out of bounds")
 	case r.Number > maxNumber || r.Evaluated >= maxNumber || r.Conservative.Entered > r.Evaluated:
 		return errors.New("a count is out of bounds")
 	case !checkWindows(r.Windows):

@@ -87,7 +87,7 @@ func (r *Record) next(state State, place place, now time.Time) *Record {
 	next.Epoch = state.Packet.GetCurrentEpoch()
 	if state.Grows {
 		next.Trainer, next.Number = state.TrainerID, state.Number
-		next.Timestamp, next.pace = 0, next.after(state.storedBy(now))
+		next.Timestamp = 0
 		return next
 	}
 	next.Timestamp = state.Packet.GetTimestampNs()

@@ -44,7 +44,6 @@ type watched struct {
 	// HostWork is what the host costs without seeds: multiply-adds of a pass of one example;
 	// 0 when its trainer never told.
 	HostWork float64 `json:"host_work,omitempty"`
-	pace
 }
 
 // famine is what was told of a run that could not grow.

@@ -59,7 +59,7 @@ func TestRecordIsReadable(t *testing.T) {
 		`"seen_at_ms":1800000050000,"loss":{"known":true,"previous":1,"best":1,"stalled":4},"seeds":[{"id":%q,`+
 		`"slot":"layer1","blueprint":"BP002","work":1,"germination":%q,`+
 		`"considered":"BP002 at layer1: 0.438; BP003 at layer1: 0.219; BP001 at layer1: not for want of parameters","born":5,"seen":5,`+
-		`"pending":{"operation":"GERMINATE","since":5,"at_ms":1800000050000,"attempts":1}}],"stored_at_ms":1800000050000,"interval_ms":10000}`,
+		`"pending":{"operation":"GERMINATE","since":5,"at_ms":1800000050000,"attempts":1}}]}`,
 		command.GetTargetSeedId(), command.GetCommandId())
 	data, err := json.Marshal(r.record)
 	if diff := cmp.Diff(want, string(data)); err != nil || diff != "" {

@@ -3,7 +3,6 @@ package tamiyo
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -170,44 +169,6 @@ func (s seed) blamed() bool {
 	return s.Cause != "" || s.Measured || culled(s.Stage)
 }
 
-// hold is what a seed's trainer tells of its place in the output, and since when that is not
-// what we asked for.
-type hold struct {
-	Out      bool   `json:"out,omitempty"`
-	Since    uint64 `json:"since,omitempty"` // 0: it is as asked, or none of ours
-	At       int64  `json:"at_ms,omitempty"`
-	Attempts int    `json:"attempts,omitempty"` // that have had no effect
-}
-
-// heard takes what the trainer tells of a seed that was asked for to be out, or not. One that
-// is out though we asked for nothing is somebody else's matter.
-func (h hold) heard(out, asked bool, evaluated uint64, now int64) hold {
-	switch h.Out = out; {
-	case out == asked:
-		return hold{Out: out}
-	case h.Since == 0 && asked:
-		h.Since, h.At = evaluated, now
-	}
-	return h
-}
-
-// spares says whether what ended a seed had nothing to do with its blueprint. A seed that was
-// itself rolled back may have harmed.
-func spares(cause string) bool {
-	switch cause {
-	case causeRestarted, causeRetired, causeWithdrawn, causePruned, causeTakenAlong:
-		return true
-	default:
-		return false
-	}
-}
-
-// Spares says whether a field report speaks neither for nor against its blueprint: the trainer was
-// restarted without the seed, somebody had it taken out, or another's rollback took it along.
-func Spares(report *leyline.FieldReport) bool {
-	return report.GetOutcome() != leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS && spares(report.GetNotes())
-}
-
 func (p pending) waits() bool { return p.Operation != opNone }
 
 // A command is given up on after so many reports and Config.EffectTime.
@@ -231,12 +192,6 @@ func passed(e *evaluation, since uint64, at int64, atLeast time.Duration) bool {
 	return e.record.Evaluated-since >= effectEpochs && e.now.UnixMilli()-at >= atLeast.Milliseconds()
 }
 
-// unheeded says whether a seed's PAUSE, or its end, should have shown and does not: it was
-// refused, or lost, or lifted by somebody else.
-func unheeded(e *evaluation, s seed) bool {
-	return s.Hold.Since > 0 && s.Hold.Out != s.Paused && passed(e, s.Hold.Since, s.Hold.At, e.config.EffectTime)
-}
-
 // observe takes the seed's state in the report that is evaluated.
 func (s seed) observe(state *leyline.SeedState, evaluated uint64, c *Config) seed {
 	s.Stage, s.Seen, s.Failure = stage(state.GetStage()), evaluated, ""
@@ -253,16 +208,6 @@ func (s seed) observe(state *leyline.SeedState, evaluated uint64, c *Config) see
 		s.Pending = pending{}
 	}
 	return s
-}
-
-// rests says whether a seed is out of the output, whoever asked for that.
-func rests(state *leyline.SeedState) bool { return state.GetMetrics()[trainer.MetricPaused] >= 1 }
-
-// restsIn says the same of a seed by its id.
-func restsIn(report *leyline.SystemStatePacket, id string) bool {
-	return slices.ContainsFunc(report.GetSeedStates(), func(state *leyline.SeedState) bool {
-		return state.GetSeedId() == id && rests(state)
-	})
 }
 
 func streak(count uint32, holds bool) uint32 {

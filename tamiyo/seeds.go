@@ -153,8 +153,10 @@ const chances = 3
 // end closes a seed with a field report and gives the host time to show what it
 // can do without, or with, it.
 func (e *evaluation) end(s seed, lastAlive stage) seed {
-	if gone := e.state.Gone[s.ID]; s.Cause == "" && s.Stage != stageFossilized && spares(gone) {
-		s.Cause = gone
+	if s.Cause == "" && s.Stage != stageFossilized && e.state.Gone != nil {
+		if gone := e.state.Gone(s.ID); spares(gone) {
+			s.Cause = gone
+		}
 	}
 	report := e.report(s, lastAlive)
 	switch {

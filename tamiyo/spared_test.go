@@ -17,9 +17,9 @@ func TestBlueprintIsSparedForWhatItsSeedCouldNotHelp(t *testing.T) {
 			r := newRun(t, Config{})
 			id := r.stall().GetTargetSeedId()
 			r.report(1, measuredSeed(id, stageShadowing, -0.1))
-			r.next.Gone = map[string]string{id: reason, "another": "retired"}
+			r.next.Gone = goneFor(map[string]string{id: reason, "another": "retired"})
 			r.report(1)
-			r.next.Gone = map[string]string{id: reason, "another": "retired"}
+			r.next.Gone = goneFor(map[string]string{id: reason, "another": "retired"})
 			reports := r.report(1).Reports
 			if len(reports) != 1 || Spares(reports[0]) != spared || (reports[0].GetOutcome() == neutral) != spared {
 				t.Fatalf("reports %v", reports)
@@ -32,6 +32,11 @@ func TestBlueprintIsSparedForWhatItsSeedCouldNotHelp(t *testing.T) {
 	}
 }
 
+// goneFor tells why seeds were ended, by their ids.
+func goneFor(reasons map[string]string) func(string) string {
+	return func(id string) string { return reasons[id] }
+}
+
 // We know best why we had a seed taken out.
 func TestSeedThatWeCulledIsNotSpared(t *testing.T) {
 	t.Parallel()
@@ -40,7 +45,7 @@ func TestSeedThatWeCulledIsNotSpared(t *testing.T) {
 	for range regressionEpochs {
 		r.report(1, measuredSeed(id, stageShadowing, -0.1))
 	}
-	r.next.Gone = map[string]string{id: "retired"}
+	r.next.Gone = goneFor(map[string]string{id: "retired"})
 	report := onlyReport(t, r.report(1), regressed, causeRegression)
 	if Spares(report) || !slices.Contains(r.record.Slots["layer1"].WrittenOff, "BP002") {
 		t.Errorf("spared, slot %+v", r.record.Slots["layer1"])

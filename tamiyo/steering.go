@@ -1,7 +1,6 @@
 package tamiyo
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
@@ -18,12 +17,6 @@ const (
 	causeRestarted  = "trainer_restarted"
 
 	causeConservative = "conservative_mode"
-
-	// Why Kasmina ended a seed at a command that was not ours, or along with another one.
-	causeRetired    = "retired"
-	causeWithdrawn  = "withdrawn"
-	causePruned     = "pruned"
-	causeTakenAlong = "rolled_back_with_another"
 )
 
 // regressionEpochs of loss in a row cull a seed.
@@ -73,7 +66,7 @@ func (e *evaluation) judge(s seed) (operation, string) {
 		return opCull, causeRegression
 	case improved:
 		return opFossilize, causeGain
-	case s.Age >= e.config.MaxAgeEpochs && !s.Paused && !restsIn(e.state.Packet, s.ID):
+	case s.Age >= e.config.MaxAgeEpochs && !s.Paused && !s.Hold.Out:
 		return opCull, causeAge
 	default:
 		return opNone, ""
@@ -99,39 +92,6 @@ func (e *evaluation) order(s seed, op operation, cause string) seed {
 	if op == opGerminate {
 		s.Germination = command.GetCommandId()
 	}
-	e.issue(command, s.Blueprint)
-	return s
-}
-
-// maxResumes is how often a seed is resumed in vain: after that it is somebody else who keeps
-// it out of the output, unless Kasmina tells that it is us.
-const maxResumes = 3
-
-// held says whether a seed is out of the output at our command, as Kasmina knows it.
-func held(e *evaluation, s seed) bool { return slices.Contains(e.state.Held, s.ID) }
-
-// asked notes that a seed was asked to leave the output, or to come back.
-func (s seed) asked(out bool, e *evaluation) seed {
-	if s.Paused != out {
-		s.Hold.Attempts = 0
-	}
-	s.Paused = out
-	s.Hold.Since, s.Hold.At = e.record.Evaluated, e.now.UnixMilli()
-	s.Hold.Attempts = min(s.Hold.Attempts+1, maxAttempts)
-	return s
-}
-
-func (e *evaluation) pause(s seed) seed {
-	s = s.asked(true, e)
-	e.pausedBy = cmp.Or(e.verdict.Reason, e.record.Conservative.Reason, causeConservative)
-	e.issue(e.pauseCommand(s, e.pausedBy), s.Blueprint)
-	return s
-}
-
-func (e *evaluation) resume(s seed) seed {
-	s = s.asked(false, e)
-	command := e.pauseCommand(s, causePolicy)
-	command.Annotations["resume"] = "true"
 	e.issue(command, s.Blueprint)
 	return s
 }

@@ -32,7 +32,8 @@ type node struct {
 // that an operator can watch the boot.
 func openNode(ctx context.Context, f *foundation, handler func(httpserver.Guard) http.Handler) (*node, error) {
 	f.logger.Info("settings", "settings", f.settings)
-	if err := httpapi.Listener(f.settings.Weatherlight.Listener()).Check(ctx); err != nil {
+	listener := httpapi.Listener(f.settings.Weatherlight.Listener())
+	if err := listener.Check(ctx); err != nil {
 		return nil, err
 	}
 	f.warn(preflight.OpenFiles())
@@ -45,14 +46,13 @@ func openNode(ctx context.Context, f *foundation, handler func(httpserver.Guard)
 		return nil, errors.Join(err, lock.Release())
 	}
 	n := &node{foundation: f, lock: lock, outbox: box}
-	if err := n.listen(ctx, handler); err != nil {
+	if err := n.listen(ctx, listener, handler); err != nil {
 		return nil, errors.Join(err, n.close(ctx))
 	}
 	return n, nil
 }
 
-func (n *node) listen(ctx context.Context, handler func(httpserver.Guard) http.Handler) error {
-	config := httpapi.Listener(n.settings.Weatherlight.Listener())
+func (n *node) listen(ctx context.Context, config httpserver.Config, handler func(httpserver.Guard) http.Handler) error {
 	if config.Addr == "" {
 		return nil
 	}

@@ -27,8 +27,11 @@ func policyUpdate(id, version string, issued time.Time) *leyline.PolicyUpdate {
 
 // newestPolicy is the version of the policy that an instance knows to be the newest.
 func newestPolicy(r *running) string {
-	newest, _ := r.policies.Newest()
-	return newest.Metadata.GetTamiyoPolicyVersion()
+	recent, found := r.policies.Recent()
+	if !found || recent.Newest == nil {
+		return ""
+	}
+	return recent.Newest.Metadata.GetTamiyoPolicyVersion()
 }
 
 // Which updates are old must not depend on who leads.

@@ -48,7 +48,7 @@ func newFortress(t *testing.T) *fortress {
 	f := &fortress{world: newWorld(t), authority: certtest.New(t)}
 	f.cert, f.key, f.tokens = filepath.Join(f.folder, "cert.pem"), filepath.Join(f.folder, "key.pem"), filepath.Join(f.folder, "tokens")
 	f.authority.Pair(t, f.cert, f.key)
-	f.write(f.tokens, tokenOfWeatherlight)
+	mustWrite(t, f.tokens, tokenOfWeatherlight+"\n")
 	own, port := everywhere(t)
 	f.http = "127.0.0.1:" + port
 	page, port := everywhere(t)
@@ -62,13 +62,6 @@ func newFortress(t *testing.T) *fortress {
 		DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: f.authority.Pool, MinVersion: tls.VersionTLS12},
 	}}
 	return f
-}
-
-func (f *fortress) write(path, text string) {
-	f.t.Helper()
-	if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
-		f.t.Fatal(err)
-	}
 }
 
 // start runs both services, with certificates and tokens.
@@ -121,7 +114,7 @@ func (f *fortress) ctl(without string, args ...string) (code int, said string) {
 	return code, p.stdout.String() + p.stderr.String()
 }
 
-// TestServicesThatOthersReachNeedTokens: whoever reached the address of a service read its status and its metrics.
+// TestServicesThatOthersReachNeedTokens: a service that others reach tells nothing but health to who has no token.
 func TestServicesThatOthersReachNeedTokens(t *testing.T) {
 	begin(t)
 	f := newFortress(t)
@@ -278,7 +271,7 @@ func trainerFetches(t *testing.T, f *fortress) {
 func renewed(t *testing.T, f *fortress) {
 	_, _, before := f.ask("https://"+f.http+"/readyz", "")
 	serial := f.authority.Pair(t, f.cert, f.key)
-	f.write(f.tokens, "e2e-token-of-tomorrow\n"+tokenOfWeatherlight)
+	mustWrite(t, f.tokens, "e2e-token-of-tomorrow\n"+tokenOfWeatherlight+"\n")
 	for _, addr := range []string{f.http, f.nissa} {
 		eventually(t, addr+" has its new certificate", 10*time.Second, func() bool {
 			_, _, now := f.ask("https://"+addr+"/readyz", "")
@@ -291,7 +284,7 @@ func renewed(t *testing.T, f *fortress) {
 		return old == http.StatusOK && next == http.StatusOK
 	})
 	spoilt(t, f)
-	f.write(f.tokens, "e2e-token-of-tomorrow")
+	mustWrite(t, f.tokens, "e2e-token-of-tomorrow\n")
 	eventually(t, "the old token lets in no more", 10*time.Second, func() bool {
 		old, _, _ := f.ask("https://"+f.http+"/status", tokenOfWeatherlight)
 		return old == http.StatusUnauthorized
@@ -303,12 +296,12 @@ func renewed(t *testing.T, f *fortress) {
 
 // spoilt: files that are nonsense change nothing, and are told of without what is in them.
 func spoilt(t *testing.T, f *fortress) {
-	f.write(f.tokens, "e2e-token-of-tomorrow\nshort")
+	mustWrite(t, f.tokens, "e2e-token-of-tomorrow\nshort\n")
 	whole, err := os.ReadFile(f.cert)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.write(f.cert, string(whole[:len(whole)/2]))
+	mustWrite(t, f.cert, string(whole[:len(whole)/2]))
 	for what, said := range map[string]func() string{"WEATHERLIGHT": f.process.stderr.String, "NISSA": f.second.stderr.String} {
 		eventually(t, what+" tells of its certificate", 10*time.Second, func() bool {
 			for _, addr := range []string{f.http, f.nissa} {
@@ -323,5 +316,5 @@ func spoilt(t *testing.T, f *fortress) {
 		code, _, _ := f.ask("https://"+f.http+"/status", tokenOfWeatherlight)
 		return code == http.StatusOK && strings.Contains(f.process.stderr.String(), "WEATHERLIGHT_HTTP_TOKEN_FILE must hold tokens")
 	})
-	f.write(f.cert, strings.TrimSuffix(string(whole), "\n"))
+	mustWrite(t, f.cert, string(whole))
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -54,14 +53,10 @@ rules:
 objectives:
 - {name: cool, summary: s, target: 0.9, metric: heat, good: value < 5}
 `, secretsOf["the path of a webhook"], secretsOf["the token of a chat"])
-	if err := os.WriteFile(rules, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	mustWrite(t, rules, text)
 	weatherlights, nissas := filepath.Join(w.folder, "tokens-of-weatherlight"), filepath.Join(w.folder, "tokens-of-nissa")
 	for file, name := range map[string]string{weatherlights: "the filed token of Weatherlight", nissas: "the filed token of Nissa"} {
-		if err := os.WriteFile(file, []byte(secretsOf[name]+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		mustWrite(t, file, secretsOf[name]+"\n")
 	}
 	w.environ = append(w.environ, "WEATHERLIGHT_HTTP_TOKEN_FILE="+weatherlights, "NISSA_HTTP_TOKEN_FILE="+nissas,
 		"URZA_S3_ACCESS_KEY="+secretsOf["the key of a bucket"], "URZA_S3_SECRET_KEY="+secretsOf["the secret of a bucket"],

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/esper-lite/weatherlight/oona/internal/entry"
 )
 
 // StreamView is one stream of the bus with who reads it.
@@ -57,19 +59,33 @@ func (a *Admin) Streams(ctx context.Context) ([]StreamView, error) {
 	return views, nil
 }
 
-// Reach is the last entry that was written to a stream, and the last that a group has read: none of a
+// Place is that of an entry in its stream. The zero one is before all.
+type Place struct{ MS, Seq uint64 }
+
+// Reach is the last entry that was written to a stream, and the last that a group has read: the place before all for a
 // group or a stream that is not there.
-func (a *Admin) Reach(ctx context.Context, group, stream string) (written, read string, err error) {
+func (a *Admin) Reach(ctx context.Context, group, stream string) (written, read Place, err error) {
 	info, groups, err := a.conn.Inspect(ctx, stream)
-	if err != nil {
-		return "", "", fmt.Errorf("look how far %s has read %s: %w", group, stream, err)
+	if err == nil {
+		written, err = placeOf(info.LastID)
 	}
 	for _, g := range groups {
-		if g.Name == group {
-			read = g.LastDelivered
+		if g.Name == group && err == nil {
+			read, err = placeOf(g.LastDelivered)
 		}
 	}
-	return info.LastID, read, nil
+	if err != nil {
+		return Place{}, Place{}, fmt.Errorf("look how far %s has read %s: %w", group, stream, err)
+	}
+	return written, read, nil
+}
+
+func placeOf(id string) (Place, error) {
+	if id == "" {
+		return Place{}, nil
+	}
+	parsed, err := entry.ParseID(id)
+	return Place(parsed), err
 }
 
 func (a *Admin) view(ctx context.Context, stream string) (*StreamView, error) {

@@ -90,7 +90,7 @@ func (l *Log) open(ctx context.Context) error {
 	}
 	err := l.publishInherited(ctx)
 	if err == nil {
-		err = l.compact(time.Now())
+		err = l.compact(time.Now(), l.stale)
 	}
 	if err != nil {
 		return errors.Join(err, l.file.Close())
@@ -130,7 +130,7 @@ func (l *Log) Keep(ctx context.Context, report *leyline.FieldReport) error {
 	}
 	delete(l.taken, id)
 	l.kept.add(report, len(record))
-	return l.tidy(time.Now())
+	return l.compact(time.Now(), l.mostlyDead)
 }
 
 // InPlace reports the want of the file: what is written to it is gone with the process. It
@@ -210,14 +210,24 @@ func (l *Log) expired(now time.Time) func(kept) bool {
 	return func(k kept) bool { return !k.issued.IsZero() && now.Sub(k.issued) > l.config.Retention }
 }
 
-// tidy lets go of old reports, and rewrites the log once there are so many of them. All of
-// them were published.
-func (l *Log) tidy(now time.Time) error {
+// compact lets go of old reports, all of which were published, and rewrites the log when that is
+// worth its cost.
+func (l *Log) compact(now time.Time, worth func(now time.Time) bool) error {
 	l.narrow(now)
-	if l.kept.dead < compactAfter || l.kept.start < l.kept.end-l.kept.start {
+	if !worth(now) {
 		return nil
 	}
 	return l.rewrite(now)
+}
+
+// stale says whether there is anything in the log that is not kept.
+func (l *Log) stale(now time.Time) bool {
+	return l.kept.dead > 0 || slices.ContainsFunc(l.kept.reports, l.expired(now))
+}
+
+// mostlyDead says whether many reports are gone, which take as much room as those that are kept.
+func (l *Log) mostlyDead(time.Time) bool {
+	return l.kept.dead >= compactAfter && l.kept.start >= l.kept.end-l.kept.start
 }
 
 func (l *Log) narrow(now time.Time) {
@@ -226,15 +236,6 @@ func (l *Log) narrow(now time.Time) {
 		l.config.Logger.Warn("field-report log is full: its oldest reports, which were all published, go before their time",
 			"path", l.path, "bytes", l.config.MaxBytes, "retention", l.config.Retention)
 	}
-}
-
-// compact rewrites the log when there is anything in it that is not kept.
-func (l *Log) compact(now time.Time) error {
-	l.narrow(now)
-	if l.kept.dead == 0 && !slices.ContainsFunc(l.kept.reports, l.expired(now)) {
-		return nil
-	}
-	return l.rewrite(now)
 }
 
 func (l *Log) rewrite(now time.Time) error {

@@ -64,7 +64,7 @@ func readRecords(
 func readRecord(from io.Reader, buffer []byte, maxRecord int) ([]byte, error) {
 	var prefix [lengthSize]byte
 	if _, err := io.ReadFull(from, prefix[:]); err != nil {
-		return nil, torn(err)
+		return nil, asTorn(err)
 	}
 	length := uint64(binary.LittleEndian.Uint32(prefix[:]))
 	switch {
@@ -77,13 +77,13 @@ func readRecord(from io.Reader, buffer []byte, maxRecord int) ([]byte, error) {
 	if _, err := io.ReadFull(from, record); errors.Is(err, io.EOF) {
 		return nil, errTornRecord
 	} else if err != nil {
-		return nil, torn(err)
+		return nil, asTorn(err)
 	}
 	return record, nil
 }
 
-// torn is an error of io.ReadFull.
-func torn(err error) error {
+// asTorn is an error of io.ReadFull as one of a record.
+func asTorn(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return errTornRecord
 	}
@@ -103,7 +103,7 @@ func appendRecord(log []byte, report *leyline.FieldReport) ([]byte, error) {
 // makes no sense is no fault: Open sets it aside.
 func Check(path string) error {
 	l := Log{path: path}
-	file, err := l.read()
+	file, err := l.openExisting()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -116,9 +116,9 @@ func Check(path string) error {
 	return nil
 }
 
-// read opens the log, unless something else than a file lies beside it where its index and
-// its mark do.
-func (l *Log) read() (*os.File, error) {
+// openExisting opens the log to read it, unless something else than a file lies beside it where
+// its index and its mark do.
+func (l *Log) openExisting() (*os.File, error) {
 	if err := regularfile.Check(l.indexPath(), l.markPath()); err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func (l *Log) read() (*os.File, error) {
 // and opens the file for appending.
 func (l *Log) loadRecords() error {
 	created := false
-	if file, err := l.read(); err == nil {
+	if file, err := l.openExisting(); err == nil {
 		err = errors.Join(l.load(file), file.Close())
 		if err != nil {
 			return err

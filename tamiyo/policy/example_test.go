@@ -32,7 +32,8 @@ func ExampleStore_Accept() {
 	} {
 		fmt.Println("version", update.GetVersion(), "refused:", store.Accept(context.Background(), update, nil))
 	}
-	newest, known := store.Newest()
+	recent, known := store.Recent()
+	newest := recent.Newest
 	fmt.Println(newest.Metadata.GetPolicyId(), newest.Metadata.GetVersion(), newest.Size, known)
 	// Output:
 	// version 2 refused: <nil>

@@ -71,7 +71,7 @@ func TestR16PayloadByReferenceIsFetchedAndCompared(t *testing.T) {
 			case err != nil || payloadOf(t, policies) != whole:
 				t.Errorf("got %v", err)
 			}
-			if _, found := policies.Newest(); found != (test.reason == "" && test.err == nil) {
+			if _, found := policies.Recent(); found != (test.reason == "" && test.err == nil) {
 				t.Errorf("taken in: %v", found)
 			}
 		})

@@ -177,7 +177,7 @@ func TestHeirPutsInForceWhatAnotherStoreTookIn(t *testing.T) {
 	take := func(at *Store, version string, payload []byte, others ...*Store) {
 		t.Helper()
 		clock.take(t, at, version, payload)
-		told, _ := at.Newest()
+		told := newestOf(at)
 		for _, other := range others {
 			if err := other.Learn(journal.Recent{Newest: &told}); err != nil {
 				t.Fatal(err)
@@ -202,7 +202,7 @@ func TestHeirPutsInForceWhatAnotherStoreTookIn(t *testing.T) {
 	}
 	shelf.away = errors.New("the store is away")
 	err := leader.Accept(t.Context(), update("p", "v4", clock.next(), "payload"), nil)
-	if newest, _ := leader.Newest(); !errors.Is(err, shelf.away) || newest.Metadata.GetTamiyoPolicyVersion() != "v2" {
+	if !errors.Is(err, shelf.away) || versionOf(leader) != "v2" {
 		t.Errorf("what the others cannot have is announced: %v", err)
 	}
 }
@@ -223,7 +223,7 @@ func TestOneChangeAtATime(t *testing.T) {
 	}})
 	elsewhere := openStore(t, Config{})
 	clock.take(t, elsewhere, "v1", first)
-	newest, _ := elsewhere.Newest()
+	newest := newestOf(elsewhere)
 	if err := store.Learn(journal.Recent{Newest: &newest}); err != nil {
 		t.Fatal(err)
 	}

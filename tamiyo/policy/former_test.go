@@ -75,7 +75,7 @@ func TestR43ReleaseBeforeRefusesWhatWasAccepted(t *testing.T) {
 	if !former.newer(update("p", "v3", last.Add(time.Second), "x")) {
 		t.Error("the release before refuses a new one")
 	}
-	newest, _ := policies.Newest()
+	newest := newestOf(policies)
 	if former.Active == nil || former.Active.Digest != newest.Digest || !former.Active.AppliedAt.Equal(newest.AcceptedAt) {
 		t.Errorf("the release before has %+v in force, want %+v", former.Active, newest)
 	}

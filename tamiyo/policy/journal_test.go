@@ -40,8 +40,8 @@ func TestR43JournalOfAnEarlierReleaseRefusesWhatItHadSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	policies := openStore(t, Config{Dir: dir})
-	if newest, found := policies.Newest(); !found || newest.Digest != "00" {
-		t.Errorf("stored %+v, %v", newest, found)
+	if newest := newestOf(policies); newest.Digest != "00" {
+		t.Errorf("stored %+v", newest)
 	}
 	last := time.Unix(1767225700, 0)
 	wantRejected(t, policies.Accept(t.Context(), update("p", "v", last.Add(-time.Second), "x"), nil), ReasonSuperseded)
@@ -172,8 +172,7 @@ func TestPolicyThatWasIssuedLastIsTheNewestWhereverItWasTakenIn(t *testing.T) {
 		if err := p.Accept(t.Context(), u, nil); err != nil {
 			t.Fatal(err)
 		}
-		policy, _ := p.Newest()
-		return policy
+		return newestOf(p)
 	}
 	learn := func(p *Store, policy accepted.Update) {
 		t.Helper()

@@ -312,18 +312,6 @@ func (s *Store) Recent() (journal.Recent, bool) {
 	return recent, recent != journal.Recent{}
 }
 
-// Newest returns the policy that was issued last of those taken in, here or as
-// [Store.Learn] was told; false before the first.
-func (s *Store) Newest() (accepted.Update, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	policy := s.journal.Newest()
-	if policy == nil {
-		return accepted.Update{}, false
-	}
-	return *policy, true
-}
-
 func rejectedPacket(rejected *RejectedError, at accepted.Position) *leyline.TelemetryPacket {
 	const level = leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING
 	return telemetry.New("tamiyo", "tamiyo-policy-update-error").

@@ -14,6 +14,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/accepted"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
@@ -51,10 +52,15 @@ func update(id, version string, issued time.Time, payload string) *leyline.Polic
 	}
 }
 
-func versionOf(store *Store) string {
-	newest, _ := store.Newest()
-	return newest.Metadata.GetTamiyoPolicyVersion()
+// newestOf is the policy that was issued last of those that a store knows of.
+func newestOf(store *Store) (newest accepted.Update) {
+	if recent, _ := store.Recent(); recent.Newest != nil {
+		newest = *recent.Newest
+	}
+	return newest
 }
+
+func versionOf(store *Store) string { return newestOf(store).Metadata.GetTamiyoPolicyVersion() }
 
 // payloadOf is what is stored of the last policy that was taken in.
 func payloadOf(t testing.TB, store *Store) string {

@@ -52,9 +52,9 @@ type report struct {
 	HostLayers []string                 `json:"host_layers"`
 	Slots      map[string][]int         `json:"slots"`
 	Grafts     map[string]trainer.Graft `json:"grafts"`
-	Stored     int64                    `json:"stored_ns,omitempty"`
+	Patience   time.Duration            `json:"patience_ns,omitempty"`
 	Closed     string                   `json:"closed,omitempty"`
-	Gone       map[string]string        `json:"gone,omitempty"`
+	Gone       map[string]string        `json:"gone,omitempty"` // of the seeds that were asked for
 	Held       []string                 `json:"held,omitempty"`
 }
 
@@ -99,6 +99,7 @@ type Recording struct {
 	transcript Transcript
 	record     *tamiyo.Record
 	state      tamiyo.State
+	gone       map[string]string
 	decision   tamiyo.Decision
 }
 
@@ -137,6 +138,14 @@ func Decide(
 			return answer, known, err
 		}
 	}
+	if ask := state.Gone; ask != nil {
+		r.gone = map[string]string{}
+		state.Gone = func(id string) string {
+			reason := ask(id)
+			r.gone[id] = reason
+			return reason
+		}
+	}
 	// The controller lives by the clock of its transcript, which has nanoseconds.
 	r.decision = tamiyo.NewController(config).Decide(record, state, time.Unix(0, t.Now), candidates)
 	return r.decision, r
@@ -155,10 +164,7 @@ func (r *Recording) Transcript() (*Transcript, error) {
 	if s := r.state; s.Grows {
 		t.Report = &report{
 			TrainerID: s.TrainerID, Number: s.Number, HostLayers: s.HostLayers, Slots: s.Slots, Grafts: s.Grafts, Closed: s.Closed,
-			Gone: s.Gone, Held: s.Held,
-		}
-		if !s.Stored.IsZero() {
-			t.Report.Stored = s.Stored.UnixNano()
+			Gone: r.gone, Held: s.Held, Patience: s.Patience,
 		}
 	}
 	t.Outcome, err = outcomeOf(r.decision)
@@ -213,10 +219,9 @@ func (t *Transcript) state() (tamiyo.State, error) {
 	if r := t.Report; r != nil {
 		state.Grows, state.TrainerID, state.Number = true, r.TrainerID, r.Number
 		state.HostLayers, state.Slots, state.Grafts = r.HostLayers, r.Slots, r.Grafts
-		state.Closed, state.Gone, state.Held = r.Closed, r.Gone, r.Held
-		if r.Stored != 0 {
-			state.Stored = time.Unix(0, r.Stored)
-		}
+		state.Closed, state.Held = r.Closed, r.Held
+		state.Gone = func(id string) string { return r.Gone[id] }
+		state.Patience = r.Patience
 	}
 	return state, nil
 }

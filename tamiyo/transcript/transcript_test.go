@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -107,10 +108,12 @@ func drawState(t *rapid.T, record *tamiyo.Record, number uint64) tamiyo.State {
 		Slots: rapid.MapOf(rapid.SampledFrom([]string{"layer1", "layer2", `<"odd">`}), rapid.SliceOfN(rapid.IntRange(1, 64), 1, 3)).
 			Draw(t, "slots"),
 		Grafts: map[string]trainer.Graft{}, Closed: rapid.SampledFrom([]string{"", "", "", "emergency"}).Draw(t, "closed"),
+		Patience: rapid.SampledFrom([]time.Duration{0, time.Minute, time.Hour}).Draw(t, "patience"),
 	}
 	for _, id := range seedsOf(t, record) {
 		if reason := rapid.SampledFrom([]string{"", "", "", "retired", "no_gain"}).Draw(t, "gone"); reason != "" {
-			state.Gone = map[string]string{id: reason}
+			gone := map[string]string{id: reason}
+			state.Gone = func(id string) string { return gone[id] }
 			state.Held = []string{id}
 		}
 		at := leyline.SeedLifecycleStage(rapid.Int32Range(1, 11).Draw(t, "stage"))
@@ -613,4 +616,38 @@ func BenchmarkWriting(b *testing.B) {
 		size = len(text)
 	}
 	b.ReportMetric(float64(size), "bytes")
+}
+
+// Up to 64 seeds ended lately, and most transcripts are of reports with which none does.
+func TestTranscriptHasOnlyWhatWasAskedOfSeedsThatEnded(t *testing.T) {
+	t.Parallel()
+	controller := tamiyo.NewController(tamiyo.Config{Patience: 1})
+	state := tamiyo.State{
+		Grows: true, TrainerID: "process-1", HostLayers: []string{"fc1"}, Slots: map[string][]int{"layer1": {4}},
+		Grafts: map[string]trainer.Graft{"ended": {Slot: "layer1", Blueprint: "BP002"}},
+		Gone:   func(string) string { return "retired" },
+	}
+	alive := &leyline.SeedState{SeedId: "ended", Stage: leyline.SeedLifecycleStage_SEED_STAGE_TRAINING}
+	var record *tamiyo.Record
+	var asked []map[string]string
+	for _, seeds := range [][]*leyline.SeedState{{alive}, {}, {}, {}} {
+		state.Number++
+		state.Packet = &leyline.SystemStatePacket{TrainingRunId: "run-1", CurrentEpoch: uint32(state.Number), ValidationLoss: 1, SeedStates: seeds}
+		decision, recording := Decide(controller, record, state, time.Unix(1_800_000_000+int64(state.Number), 0), nil)
+		record = decision.Record
+		written, err := recording.Transcript()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if asked = append(asked, written.Report.Gone); len(decision.Reports) > 0 != (len(written.Report.Gone) > 0) {
+			t.Errorf("report %d: %d seeds ended, asked %v", state.Number, len(decision.Reports), written.Report.Gone)
+		}
+		if _, err := written.Decide(nil); err != nil {
+			t.Error(err)
+		}
+	}
+	want := map[string]string{"ended": "retired"}
+	if !slices.ContainsFunc(asked, func(told map[string]string) bool { return maps.Equal(told, want) }) {
+		t.Errorf("asked %v, want %v once", asked, want)
+	}
 }

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/setback"
 )
 
 // State is how far an alert has come.
@@ -34,9 +36,6 @@ const (
 	Forgotten = "not_heard_of"   // nothing was heard of its subject for a day
 	Withdrawn = "rule_withdrawn" // its rule is not in the file any more, or does not look at its subject
 )
-
-// Lateness is for how long what was made before the last is taken for late.
-const Lateness = time.Minute
 
 // Forget is how long an alert is kept of whose subject nothing is heard.
 const (
@@ -143,10 +142,10 @@ func (a Alert) observe(t Terms, o Observation) Alert {
 	if o.Heard.IsZero() {
 		o.Heard = o.At
 	}
+	if setback.Late(o.At, o.Heard, a.Seen, a.Heard) {
+		return a
+	}
 	if o.At.Before(a.Seen) {
-		if o.Heard.Sub(a.Heard) < Lateness {
-			return a
-		}
 		a = a.NotAfter(o.At)
 	}
 	a.Heard = o.Heard

@@ -1,15 +1,15 @@
 package alert
 
-import "time"
+import (
+	"time"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/setback"
+)
 
 // NotAfter is the alert with nothing that was later than now, as it is where a clock was set back, or
 // where another goes.
 func (a Alert) NotAfter(now time.Time) Alert {
-	for _, noted := range []*time.Time{&a.Since, &a.Fired, &a.Ended, &a.Seen, &a.Heard, &a.Held, &a.Gone} {
-		if noted.After(now) {
-			*noted = now
-		}
-	}
+	setback.NotAfter(now, &a.Since, &a.Fired, &a.Ended, &a.Seen, &a.Heard, &a.Held, &a.Gone)
 	return a
 }
 

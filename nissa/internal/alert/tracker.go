@@ -16,8 +16,8 @@ type Limits struct {
 type Tracker struct {
 	limits  Limits
 	alerts  map[string]*Alert
-	ofRule  map[string]int
-	crowded map[string]bool // rules of whose subjects none can be given up, since the last look
+	ofRule  map[string]map[string]*Alert // the same, by rule
+	crowded map[string]bool              // rules of whose subjects none can be given up, since the last look
 	dropped int
 }
 
@@ -25,7 +25,7 @@ type Tracker struct {
 func NewTracker(limits Limits) *Tracker {
 	limits.Subjects = cmp.Or(max(limits.Subjects, 0), 20_000)
 	limits.OfRule = cmp.Or(max(limits.OfRule, 0), 2_000)
-	return &Tracker{limits: limits, alerts: map[string]*Alert{}, ofRule: map[string]int{}, crowded: map[string]bool{}}
+	return &Tracker{limits: limits, alerts: map[string]*Alert{}, ofRule: map[string]map[string]*Alert{}, crowded: map[string]bool{}}
 }
 
 // Dropped is how many observations found no room for their subject.
@@ -42,11 +42,18 @@ func (t *Tracker) Observe(subject Subject, meaning Meaning, terms Terms, o Obser
 			return nil
 		}
 		known = &Alert{Subject: subject, ID: id, State: Inactive}
-		t.alerts[id] = known
-		t.ofRule[subject.Rule]++
+		t.add(known)
 	}
 	known.Meaning = meaning
 	return t.put(id, known.observe(terms, o))
+}
+
+func (t *Tracker) add(a *Alert) {
+	t.alerts[a.ID] = a
+	if t.ofRule[a.Rule] == nil {
+		t.ofRule[a.Rule] = map[string]*Alert{}
+	}
+	t.ofRule[a.Rule][a.ID] = a
 }
 
 // put keeps what became of an alert, and returns it when that is to be told.
@@ -64,15 +71,19 @@ func (t *Tracker) put(id string, next Alert) *Alert {
 
 // room makes some by giving up a subject of which nothing is wrong.
 func (t *Tracker) room(rule string) bool {
-	full := t.ofRule[rule] >= t.limits.OfRule
+	full := len(t.ofRule[rule]) >= t.limits.OfRule
 	if !full && len(t.alerts) < t.limits.Subjects {
 		return true
 	}
 	if t.crowded[rule] {
 		return false
 	}
-	for id, a := range t.alerts {
-		if (a.State == Inactive || a.State == Resolved) && (!full || a.Rule == rule) {
+	spare := t.alerts
+	if full {
+		spare = t.ofRule[rule]
+	}
+	for id, a := range spare {
+		if a.State == Inactive || a.State == Resolved {
 			t.remove(id)
 			return true
 		}
@@ -85,7 +96,8 @@ func (t *Tracker) remove(id string) {
 	rule := t.alerts[id].Rule
 	delete(t.alerts, id)
 	clear(t.crowded)
-	if t.ofRule[rule]--; t.ofRule[rule] <= 0 {
+	delete(t.ofRule[rule], id)
+	if len(t.ofRule[rule]) == 0 {
 		delete(t.ofRule, rule)
 	}
 }
@@ -147,6 +159,18 @@ func (t *Tracker) Get(id string) (Alert, bool) {
 	return Alert{}, false
 }
 
+// Alike are the subjects of a rule of which something is wrong, and whose labels by some names are those of one:
+// whoever told of them.
+func (t *Tracker) Alike(one Subject, by []string) (alike []Subject) {
+	for _, a := range t.ofRule[one.Rule] {
+		differs := func(name string) bool { return a.Labels[name] != one.Labels[name] }
+		if (a.State == Pending || a.State == Firing) && !slices.ContainsFunc(by, differs) {
+			alike = append(alike, a.Subject)
+		}
+	}
+	return alike
+}
+
 // Acknowledge notes who has taken up an alert that fires. It tells whether there is one.
 func (t *Tracker) Acknowledge(id string, ack Acknowledgement) bool {
 	known := t.alerts[id]
@@ -188,7 +212,6 @@ func (t *Tracker) Restore(kept []Alert) {
 		if a.ID = a.Subject.ID(); t.alerts[a.ID] != nil || len(t.alerts) >= t.limits.Subjects {
 			continue
 		}
-		t.alerts[a.ID] = &a
-		t.ofRule[a.Rule]++
+		t.add(&a)
 	}
 }

@@ -48,8 +48,9 @@ type server struct {
 func serve(t *testing.T, d *alerting.Desk, listener net.Addr, token string) server {
 	t.Helper()
 	mux := http.NewServeMux()
-	route.Register(mux, httpserver.NewGuard(listener, token), alertapi.Routes(d))
-	return server{mux, t}
+	guard := httpserver.NewGuard(listener, token)
+	route.Register(mux, guard, alertapi.Routes(d))
+	return server{guard.Beyond(mux), t}
 }
 
 // ask returns the status and the body, as JSON into answer.

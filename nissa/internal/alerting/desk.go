@@ -30,9 +30,6 @@ type Config struct {
 	Read func() (text []byte, folder string, err error)
 	// Name is that of this desk among those that share a store.
 	Name string
-	// Silent hears of another that has given no sign of life for a while, when this one takes its
-	// lead; nil: nobody does.
-	Silent func(name string, since time.Duration)
 	// Now is the time by a clock that all desks share, as that of the bus; default: this machine's.
 	Now func() time.Time
 	// Probe asks the bus for a sign of life, for the metric nissa.bus.up; nil: nobody asks.
@@ -211,8 +208,14 @@ func (d *Desk) judge(packet *leyline.TelemetryPacket, now time.Time) {
 	for _, found := range d.engine.Observe(packet, now) {
 		r := found.Rule
 		meaning := alert.Meaning{Severity: r.Severity, Summary: r.Summary, Runbook: r.Runbook}
-		if changed := d.tracker.Observe(found.Subject, meaning, termsOf(r), found.Observation); changed != nil {
-			d.note(*changed, now)
+		subjects := []alert.Subject{found.Subject}
+		if found.OfAllAlike {
+			subjects = d.tracker.Alike(found.Subject, r.By)
+		}
+		for _, subject := range subjects {
+			if changed := d.tracker.Observe(subject, meaning, termsOf(r), found.Observation); changed != nil {
+				d.note(*changed, now)
+			}
 		}
 	}
 	d.objectives.Observe(packet, now)
@@ -226,7 +229,7 @@ func termsOf(r *rules.Rule) alert.Terms {
 func (d *Desk) note(a alert.Alert, now time.Time) {
 	d.unsaved = true
 	for _, name := range d.receiversOf(a) {
-		d.planner.Note(name, a, now)
+		d.planner.Note(name, a, now, view{d, now})
 	}
 	d.figures.changes.WithLabelValues(string(a.State)).Inc()
 	log := d.logger.With("rule", a.Rule, "source", a.Source, "labels", a.Labels, "alert", a.ID)

@@ -25,8 +25,8 @@ func (b *bus) reach(context.Context) (map[string]alerting.Reach, error) {
 	if b.away.Load() {
 		return nil, errors.New("away")
 	}
-	id := func(n int64) string { return fmt.Sprintf("%d-%d", n/10, n%10) }
-	return map[string]alerting.Reach{"s": {Written: id(b.written.Load()), Read: id(b.read.Load())}}, nil
+	place := func(n int64) alerting.Place { return alerting.Place{MS: uint64(n / 10), Seq: uint64(n % 10)} }
+	return map[string]alerting.Reach{"s": {Written: place(b.written.Load()), Read: place(b.read.Load())}}, nil
 }
 
 // listener is a desk with a rule about silence that hears a bus, within a bubble.

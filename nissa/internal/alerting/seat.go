@@ -52,7 +52,7 @@ type seat struct {
 	store Store
 
 	// Of the goroutine that attends.
-	look   look
+	look   runstore.Sighting[runstore.Lead]
 	led    bool      // it has had the lead
 	saved  time.Time // when the state was written last
 	pause  time.Duration
@@ -69,25 +69,11 @@ type seat struct {
 	written  int64     // the place up to which all can see what was judged
 }
 
-// look is what was last seen of the lead, and since when it looks like that.
-type look struct {
-	runstore.Lead
-
-	since time.Time
-}
-
-// next is the look at a lead now.
-func (l look) next(seen runstore.Lead, now time.Time) look {
-	if seen == l.Lead && !l.since.IsZero() {
-		return l
-	}
-	return look{seen, now}
-}
-
 // free says that the lead may be taken: nobody has it, who has it gives no sign of life, or it was
 // this desk's before it began anew.
-func (l look) free(name string, led bool, now time.Time) bool {
-	return l.Holder == "" || l.Holder == name && !led || now.Sub(l.since) >= leadLife
+func (s *seat) free(now time.Time) bool {
+	holder := s.look.Beat.Holder
+	return holder == "" || holder == s.desk.config.Name && !s.led || now.Sub(s.look.Since) >= leadLife
 }
 
 // Share has the desk share a store with others.
@@ -132,11 +118,11 @@ func (s *seat) watch(ctx context.Context) error {
 	now := time.Now()
 	lead, err := s.store.Lead(ctx)
 	if err != nil {
-		s.look = look{} // an outage is no silence of who leads
+		s.look = runstore.Sighting[runstore.Lead]{} // an outage is no silence of who leads
 		return err
 	}
-	s.look = s.look.next(lead, now)
-	if s.look.free(s.desk.config.Name, s.led, now) {
+	s.look = s.look.Next(lead, now)
+	if s.free(now) {
 		return s.takeLead(ctx, now)
 	}
 	judged, newer, err := s.store.Judged(ctx, s.version)
@@ -160,7 +146,7 @@ func (s *seat) adopt(judged runstore.Judged) error {
 // takeLead begins to judge where the last who did has left off. What it has written and nobody can
 // read is set aside.
 func (s *seat) takeLead(ctx context.Context, now time.Time) error {
-	token, judged, err := s.store.TakeLead(ctx, s.look.Lead, s.desk.config.Name)
+	token, judged, err := s.store.TakeLead(ctx, s.look.Beat, s.desk.config.Name)
 	if errors.Is(err, runstore.ErrDeposed) {
 		return nil
 	}
@@ -177,11 +163,7 @@ func (s *seat) takeLead(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	s.desk.logger.Info("alerts are judged here", "token", token, "before", s.look.Holder)
-	// It may have read something behind its last sign of life.
-	if before := s.look.Holder; before != "" && before != s.desk.config.Name && s.desk.config.Silent != nil {
-		s.desk.config.Silent(before, leadLife/2)
-	}
+	s.desk.logger.Info("alerts are judged here", "token", token, "before", s.look.Beat.Holder)
 	s.led, s.beaten, s.saved, s.pause = true, now, now, savePause
 	s.desk.mu.Lock()
 	s.token, s.sure, s.caughtUp, s.unsaved = token, now.Add(leadLife), false, 0
@@ -265,7 +247,7 @@ func (s *seat) held(err error, begun time.Time) error {
 		s.beaten, s.sure = begun, begun.Add(leadLife)
 	case errors.Is(err, runstore.ErrDeposed):
 		s.desk.logger.Info("alerts are judged elsewhere", "token", s.token)
-		s.token, s.version, s.look = 0, -1, look{}
+		s.token, s.version, s.look = 0, -1, runstore.Sighting[runstore.Lead]{}
 		err = nil
 	}
 	return err

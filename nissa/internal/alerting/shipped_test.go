@@ -141,6 +141,46 @@ func TestShippedRules(t *testing.T) {
 	}
 }
 
+// A trainer that ends leaves the last word of its run as it is: no measurement will say that it is over.
+func TestWhatWasMeasuredOfARunIsOverWhenItIsSilent(t *testing.T) {
+	d := shipped(t)
+	measure := func(run string) {
+		for _, p := range []play{
+			{source: "tamiyo", metric: "tamiyo.stalled_epochs", values: []float64{41}},
+			{source: "tamiyo", metric: "tamiyo.gnn.feature_coverage", values: []float64{0.6, 0.6, 0.6}},
+			{source: "tamiyo", metric: "tamiyo.blueprint.risk", values: []float64{0.9}},
+			{source: "kasmina", metric: "kasmina.isolation.violations", values: []float64{0, 1, 3}},
+			{source: "tolaria", metric: "tolaria.training.latency_ms", values: append(slices.Repeat([]float64{100}, 20), 900, 900, 900)},
+		} {
+			p.pairs = []string{"training_run_id", run}
+			d.play(p)
+		}
+	}
+	fires := func(run string) (names []string) {
+		for _, a := range d.Alerts() {
+			if a.State == alert.Firing && a.Labels["training_run_id"] == run {
+				names = append(names, a.Rule)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	all := []string{
+		"kasmina_isolation_violation", "run_stalled", "tamiyo_bsds_elevated_risk", "tamiyo_coverage_low", "training_latency_high",
+	}
+	measure("ends")
+	measure("goes on")
+	d.play(play{source: "kasmina", event: "run_silent", pairs: []string{"training_run_id", "ends"}})
+	if ends, goesOn := fires("ends"), fires("goes on"); !slices.Equal(ends, []string{"run_silent"}) || !slices.Equal(goesOn, all) {
+		t.Errorf("of the run that is silent fire %q, of the other %q", ends, goesOn)
+	}
+	d.play(play{source: "kasmina", event: "run_heard", pairs: []string{"training_run_id", "ends"}})
+	measure("ends")
+	if ends := fires("ends"); !slices.Equal(ends, all) {
+		t.Errorf("it is heard again, and %q fire", ends)
+	}
+}
+
 // Ten breaches of one source count, whatever another says in between.
 func TestN2SourcesThatInterleaveDoNotClearEachOther(t *testing.T) {
 	d := shipped(t)

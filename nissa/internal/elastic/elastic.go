@@ -40,7 +40,6 @@ type Indexer struct {
 	config  Config
 	client  *client
 	figures *figures
-	before  *spool           // one of all indices, as earlier versions had it
 	lanes   map[string]*lane // by index
 }
 
@@ -62,49 +61,17 @@ func Open(config Config) (*Indexer, error) {
 	return x, nil
 }
 
-func (x *Indexer) openSpools(templates map[string]string) (err error) {
+func (x *Indexer) openSpools(templates map[string]string) error {
 	room := newRoom(x.config.MaxBytes, len(templates))
-	if x.before, err = openSpool(x.config.Dir, room, x.config.Batch); err != nil {
-		return err
-	}
-	for index, template := range templates {
+	for _, index := range slices.Sorted(maps.Keys(templates)) { // of two processes the first of the locks decides
 		spool, err := openSpool(filepath.Join(x.config.Dir, index), room, x.config.Batch)
 		if err != nil {
 			return err
 		}
 		logger := x.config.Logger.With("index", index)
 		x.lanes[index] = &lane{
-			config: x.config, client: x.client, figures: x.figures, index: index, template: template, spool: spool, logger: logger,
-		}
-	}
-	return x.handOut()
-}
-
-// handOut gives what lies in the spool of all indices to those of each. What is given twice, since
-// a process was killed meanwhile, is one document by its id.
-func (x *Indexer) handOut() error {
-	for file, found := x.before.oldest(); found; file, found = x.before.oldest() {
-		text, err := x.before.read(file)
-		if err != nil {
-			return err
-		}
-		items, damaged := itemsOf(text)
-		for _, document := range items {
-			lane, known := x.lanes[document.index()]
-			if !known {
-				damaged++
-				continue
-			}
-			if err := lane.spool.take([]byte(bodyOf([]item{document}))); err != nil {
-				return err
-			}
-		}
-		if damaged > 0 {
-			x.figures.dropped.WithLabelValues(noIndex, dropDamaged).Add(float64(damaged))
-			x.config.Logger.Warn("documents in the spool were damaged", "file", x.before.path(file.number), "documents", damaged)
-		}
-		if err := x.before.remove(file); err != nil {
-			return err
+			config: x.config, client: x.client, figures: x.figures, index: index, template: templates[index],
+			spool: spool, logger: logger,
 		}
 	}
 	return nil
@@ -115,9 +82,6 @@ func (x *Indexer) Close() (err error) {
 	x.client.close()
 	for _, lane := range x.lanes {
 		err = errors.Join(err, lane.spool.close())
-	}
-	if x.before != nil {
-		err = errors.Join(err, x.before.close())
 	}
 	return err
 }

@@ -17,9 +17,6 @@ const (
 	dropDamaged = "damaged"
 )
 
-// noIndex stands for the index of a document that cannot be read.
-const noIndex = "unknown"
-
 // The series, as the operator's page lists them.
 var (
 	rowBatches = row("nissa_bulk_batches_total", "", telemetry.Counter, "Bulk requests that were sent to Elasticsearch.")
@@ -75,7 +72,6 @@ func newFigures(indices []string) *figures {
 			f.dropped.WithLabelValues(index, reason) // shown as 0, or the first one would be no increase
 		}
 	}
-	f.dropped.WithLabelValues(noIndex, dropDamaged)
 	return f
 }
 

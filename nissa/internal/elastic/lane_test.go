@@ -3,8 +3,6 @@ package elastic
 import (
 	"bytes"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,46 +57,6 @@ func TestIndexThatIsBlockedLosesItsOwnDocumentsAlone(t *testing.T) {
 		}
 	}
 	mustBeStrict(t, server)
-}
-
-// Earlier versions had one spool of all indices.
-func TestSpoolOfAllIndicesIsSentAfterAnUpgrade(t *testing.T) {
-	server := elastictest.Start(t)
-	c := config(t, server)
-	var all bytes.Buffer
-	for n := range 10 {
-		for index, m := range map[string]*runs.Message{telemetryIndex: numbered(n), simicIndex: ofSimic(n)} {
-			text, err := linesOf(index, m)
-			if err != nil {
-				t.Fatal(err)
-			}
-			all.Write(text)
-		}
-	}
-	for name, text := range map[string]string{
-		"00000000000000000003": all.String(), "00000000000000000004": all.String(), // a process was killed meanwhile
-		"00000000000000000005": lineA + lineB[:len(lineB)-4],
-		"00000000000000000006": strings.ReplaceAll(lineA, "telemetry", "elsewhere"),
-	} {
-		if err := os.WriteFile(filepath.Join(c.Dir, name+suffix), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c.MaxBytes = 2 << 10 // less than what is there: it has its room
-	x := open(t, c)
-	if left, err := filepath.Glob(filepath.Join(c.Dir, "*"+suffix)); err != nil || len(left) > 0 {
-		t.Errorf("left are %v, %v", left, err)
-	}
-	started(t, x)
-	eventually(t, "all are sent", func() bool { return idle(x) })
-	if telemetry, simic := len(server.Documents("telemetry")), len(server.Documents("simic_metrics")); telemetry != 11 || simic != 10 {
-		t.Errorf("%d and %d documents are there", telemetry, simic)
-	}
-	if dropped := labelled(t, x, "nissa_bulk_dropped_total"); dropped["unknown"] != 2 {
-		t.Errorf("dropped %v", dropped)
-	}
-	keep(x, 10, 11)
-	eventually(t, "there is room again", func() bool { return len(server.Documents("telemetry")) == 12 })
 }
 
 // lines is a log that several may write to.

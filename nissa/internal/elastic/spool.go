@@ -154,15 +154,6 @@ func (s *spool) add(lines []byte) error {
 	return err
 }
 
-// take writes the lines of a document that had its room elsewhere.
-func (s *spool) take(lines []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	written, err := s.write(lines)
-	s.resize(s.bytes + int64(written))
-	return err
-}
-
 // write says how much more there is now.
 func (s *spool) write(lines []byte) (written int, err error) {
 	if s.open == nil {

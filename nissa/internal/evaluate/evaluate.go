@@ -29,11 +29,13 @@ const (
 	runIndicator      = "training_run_id"
 )
 
-// Finding is an observation of a rule for one subject.
+// Finding is an observation of a rule for one subject, or for all that are alike by the labels by which the rule
+// tells them apart.
 type Finding struct {
 	Rule        *rules.Rule
 	Subject     alert.Subject
 	Observation alert.Observation
+	OfAllAlike  bool
 }
 
 // Engine looks at packets. It belongs to one goroutine.
@@ -151,7 +153,7 @@ func (e *Engine) look(found []Finding, rule *rules.Rule, t told, point *leyline.
 	holds, value := e.answer(rule, id, asked, env, t)
 	seen := t.holding(value, bounded(fmt.Sprintf("%s is %.6g", point.GetName(), point.GetValue()), maxDetail))
 	seen.Holds = holds
-	return append(found, Finding{rule, of, seen})
+	return append(found, Finding{Rule: rule, Subject: of, Observation: seen})
 }
 
 // answer asks a rule's condition about the observations of id and the last values of asked. What cannot
@@ -188,8 +190,13 @@ func (e *Engine) event(found []Finding, t told, event *leyline.TelemetryEvent) [
 		labels = with(labels, runIndicator, t.run)
 	}
 	for _, rule := range cleared {
-		if len(rule.Sources) == 0 || slices.Contains(rule.Sources, t.source) {
-			found = append(found, Finding{rule, subject(rule, t, labels, ""), alert.Observation{At: t.at, Heard: t.now, Detail: name}})
+		over := Finding{Rule: rule, Observation: alert.Observation{At: t.at, Heard: t.now, Detail: name}}
+		if rule.Metric != "" { // who tells that it is over need not be who measured
+			over.Subject, over.OfAllAlike = subject(rule, told{}, labels, ""), true
+			found = append(found, over)
+		} else if len(rule.Sources) == 0 || slices.Contains(rule.Sources, t.source) {
+			over.Subject = subject(rule, t, labels, "")
+			found = append(found, over)
 		}
 	}
 	for _, rule := range raised {
@@ -199,7 +206,7 @@ func (e *Engine) event(found []Finding, t told, event *leyline.TelemetryEvent) [
 		of := subject(rule, t, labels, "")
 		env := rules.Env{Source: t.source, Name: name, Value: 1, Level: levelOf(event), Labels: labels}
 		if holds, value := e.answer(rule, of.ID(), of.ID(), env, t); holds { // another event is no recovery
-			found = append(found, Finding{rule, of, t.holding(value, detail(name, labels))})
+			found = append(found, Finding{Rule: rule, Subject: of, Observation: t.holding(value, detail(name, labels))})
 		}
 	}
 	return found

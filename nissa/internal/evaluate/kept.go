@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/setback"
 )
 
 // mostKept bounds the observations that outlive a restart.
@@ -52,23 +54,14 @@ func (e *Engine) NotAfter(now time.Time) {
 	for _, p := range e.memory.subjects {
 		p.notAfter(now)
 	}
-	if e.memory.swept.After(now) {
-		e.memory.swept = now
-	}
+	setback.NotAfter(now, &e.memory.swept)
 }
 
 func (p *past) notAfter(now time.Time) {
 	for i := range p.samples {
-		if p.samples[i].at.After(now) {
-			p.samples[i].at = now
-		}
+		setback.NotAfter(now, &p.samples[i].at)
 	}
-	if p.heard.After(now) {
-		p.heard = now
-	}
-	if p.came.After(now) {
-		p.came = now
-	}
+	setback.NotAfter(now, &p.heard, &p.came)
 }
 
 // Restore takes it over.

@@ -4,8 +4,8 @@ import (
 	"math"
 	"time"
 
-	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/rules"
+	"github.com/esper-lite/weatherlight/nissa/internal/setback"
 )
 
 const (
@@ -88,10 +88,10 @@ func (m *memory) add(id string, at, now time.Time, value float64, window time.Du
 		return
 	}
 	if n := len(p.samples); n > 0 && at.Before(p.samples[n-1].at) {
-		if now.Sub(p.came) < alert.Lateness {
+		if setback.Late(at, now, p.samples[n-1].at, p.came) {
 			return
 		}
-		p.notAfter(at) // the clock of who tells was set back
+		p.notAfter(at)
 	}
 	p.window, p.came = window, now
 	p.samples = append(p.samples, sample{at, value})

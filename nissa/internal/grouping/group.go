@@ -1,6 +1,7 @@
 package grouping
 
 import (
+	"maps"
 	"time"
 
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
@@ -22,8 +23,9 @@ type Group struct {
 	Sent     time.Time              `json:"sent,omitzero"`     // the last notification
 	Failed   time.Time              `json:"failed,omitzero"`   // the last that could not be delivered
 
-	telling   map[string]bool // that fire by a notification that is under way
-	dismissed bool            // the rule does not name the receiver any more
+	telling   map[string]bool        // that fire by a notification that is under way
+	leaving   map[string]alert.Alert // that came and went, by that notification
+	dismissed bool                   // the rule does not name the receiver any more
 }
 
 // whole makes up what an older state does not have, and returns how many found no room.
@@ -42,7 +44,19 @@ func (g *Group) knows(id string) bool {
 	return told || g.telling[id]
 }
 
-func (g *Group) empty() bool { return len(g.Pending)+len(g.Passed)+g.More == 0 }
+func (g *Group) empty() bool { return g.waiting() == 0 }
+
+func (g *Group) waiting() int { return len(g.Pending) + len(g.Passed) + len(g.leaving) + g.More }
+
+// hush forgets an alert that has ended in silence, if nobody was told of it: nobody wants to know. It says whether
+// it has.
+func (g *Group) hush(a alert.Alert, view View) bool {
+	if a.State != alert.Resolved || g.knows(a.ID) || !view.Silenced(a) {
+		return false
+	}
+	delete(g.Pending, a.ID)
+	return true
+}
 
 // note takes down what has become of an alert. It says whether there was room.
 func (g *Group) note(a alert.Alert, now time.Time) bool {
@@ -72,8 +86,15 @@ func (g *Group) pass(a alert.Alert) bool {
 	return true
 }
 
-// passAll does so with all, and returns how many found no room.
+// passAll does so with all, and with those that were to leave and did not. It returns how many found no room.
 func (g *Group) passAll() (unnamed int) {
+	for id, a := range g.leaving {
+		_, again := g.Pending[id]
+		if _, newer := g.Passed[id]; !again && !newer && !g.pass(a) {
+			unnamed++
+		}
+	}
+	g.leaving = nil
 	for _, a := range g.Pending {
 		if !g.pass(a) {
 			unnamed++
@@ -108,7 +129,7 @@ func (g *Group) end(fires map[string]bool, now time.Time) {
 
 // changes are what a receiver does not know of yet, without what is silenced.
 func (g *Group) changes(view View) Notification {
-	n := Notification{Receiver: g.Receiver, Rule: g.Rule, Passed: g.More}
+	n := Notification{Receiver: g.Receiver, Rule: g.Rule}
 	for id, a := range g.Pending {
 		_, told := g.Told[id]
 		switch {
@@ -125,6 +146,10 @@ func (g *Group) changes(view View) Notification {
 		}
 		n.Resolved = append(n.Resolved, a)
 	}
+	if len(g.Passed) == 0 {
+		g.More = 0 // all those of the same kind that can still be named are silenced
+	}
+	n.Passed = g.More
 	return n
 }
 
@@ -142,12 +167,13 @@ func (g *Group) repeated(view View, all bool) (firing []alert.Alert) {
 	return firing
 }
 
-// begin notes that a notification is under way.
+// begin notes that a notification is under way. What comes and goes meanwhile finds room as if it had arrived.
 func (g *Group) begin(n Notification) {
 	g.telling = make(map[string]bool, len(n.Firing))
 	for _, a := range n.Firing {
 		g.telling[a.ID] = true
 	}
+	g.leaving, g.Passed = g.Passed, map[string]alert.Alert{}
 }
 
 // done notes whether a notification was delivered, and returns how many alerts found no room.
@@ -157,23 +183,36 @@ func (g *Group) done(n Notification, delivered bool, now time.Time) (unnamed int
 		g.Failed = now
 		return g.passAll()
 	}
-	g.First, g.Sent, g.Failed = now, now, time.Time{}
+	g.First, g.Sent, g.Failed, g.leaving = now, now, time.Time{}, nil
 	g.More = max(g.More-n.Passed, 0)
 	for _, a := range n.Firing {
-		g.settle(g.Pending, a)
+		g.settle(a)
 		g.Told[a.ID] = a
 	}
 	for _, a := range n.Resolved {
-		g.settle(g.Pending, a)
-		g.settle(g.Passed, a)
+		g.settle(a)
 		delete(g.Told, a.ID)
 	}
 	return g.passAll()
 }
 
 // settle notes that an alert was told. What has become of it meanwhile is still to be told.
-func (g *Group) settle(waiting map[string]alert.Alert, told alert.Alert) {
-	if waits, is := waiting[told.ID]; is && waits.State == told.State && waits.Fired.Equal(told.Fired) {
-		delete(waiting, told.ID)
+func (g *Group) settle(told alert.Alert) {
+	if waits, is := g.Pending[told.ID]; is && waits.State == told.State && waits.Fired.Equal(told.Fired) {
+		delete(g.Pending, told.ID)
 	}
+}
+
+// kept is the group as it is if nothing more is heard of what is under way.
+func (g *Group) kept() Group {
+	kept := *g
+	kept.telling, kept.leaving = nil, nil
+	kept.Told, kept.Pending, kept.Passed = maps.Clone(g.Told), maps.Clone(g.Pending), maps.Clone(g.Passed)
+	for id, a := range g.leaving {
+		_, again := g.Pending[id]
+		if _, newer := g.Passed[id]; !again && !newer {
+			kept.Passed[id] = a
+		}
+	}
+	return kept
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
+	"github.com/esper-lite/weatherlight/nissa/internal/setback"
 )
 
 const (
@@ -91,8 +92,8 @@ func (p *Planner) Use(times Times, receivers map[string]Receiver) {
 }
 
 // Note takes down that an alert has begun to fire, or has ended, for a receiver.
-func (p *Planner) Note(name string, a alert.Alert, now time.Time) {
-	if g := p.group(name, a.Rule); g != nil && !g.note(a, now) {
+func (p *Planner) Note(name string, a alert.Alert, now time.Time, view View) {
+	if g := p.group(name, a.Rule); g != nil && !g.hush(a, view) && !g.note(a, now) {
 		p.unnamed++
 	}
 }
@@ -134,11 +135,12 @@ func (p *Planner) group(name, rule string) *Group {
 // it must be where a clock was set back.
 func (p *Planner) NotAfter(now time.Time) {
 	for _, r := range p.receivers {
-		r.next, r.limit = earlier(r.next, now), newLimit(r.PerMinute)
+		setback.NotAfter(now, &r.next)
+		r.limit = newLimit(r.PerMinute)
 	}
 	for _, g := range p.groups {
-		g.First, g.Sent, g.Failed = earlier(g.First, now), earlier(g.Sent, now), earlier(g.Failed, now)
-		for _, alerts := range []map[string]alert.Alert{g.Told, g.Pending, g.Passed} {
+		setback.NotAfter(now, &g.First, &g.Sent, &g.Failed)
+		for _, alerts := range []map[string]alert.Alert{g.Told, g.Pending, g.Passed, g.leaving} {
 			for id, a := range alerts {
 				alerts[id] = a.NotAfter(now)
 			}
@@ -234,13 +236,6 @@ func byTime(a, b alert.Alert) int {
 	return cmp.Or(a.Fired.Compare(b.Fired), cmp.Compare(a.Source, b.Source), cmp.Compare(a.ID, b.ID))
 }
 
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
@@ -295,7 +290,7 @@ func (p *Planner) Failures() map[string]int {
 // Waiting is how many alerts are still to be told.
 func (p *Planner) Waiting() (waiting int) {
 	for _, g := range p.groups {
-		waiting += len(g.Pending) + len(g.Passed) + g.More
+		waiting += g.waiting()
 	}
 	return waiting
 }
@@ -308,9 +303,7 @@ func (p *Planner) Unnamed() int { return p.unnamed }
 func (p *Planner) Kept() []Group {
 	kept := make([]Group, 0, len(p.groups))
 	for _, key := range slices.SortedFunc(maps.Keys(p.groups), compareKeys) {
-		g := *p.groups[key]
-		g.Told, g.Pending, g.Passed = maps.Clone(g.Told), maps.Clone(g.Pending), maps.Clone(g.Passed)
-		kept = append(kept, g)
+		kept = append(kept, p.groups[key].kept())
 	}
 	return kept
 }

@@ -61,14 +61,15 @@ func open(t *testing.T, listener, token string) *desk {
 	d.giveUp(map[*oona.Client]string{d.bus: "</script><b>seed", stranger: "forged"})
 	mux := http.NewServeMux()
 	address := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(listener))
-	route.Register(mux, httpserver.NewGuard(address, token), letterapi.Routes(letterapi.Config{
+	guard := httpserver.NewGuard(address, token)
+	route.Register(mux, guard, letterapi.Routes(letterapi.Config{
 		Queue: d.bus.DeadLetters(), Logger: slog.New(slog.DiscardHandler),
 		Tell: func(_ context.Context, packet *leyline.TelemetryPacket) error {
 			d.told <- packet
 			return errors.New("the bus takes none")
 		},
 	}))
-	d.server = httptest.NewServer(mux)
+	d.server = httptest.NewServer(guard.Beyond(mux))
 	t.Cleanup(func() {
 		d.server.Close()
 		d.server.Client().CloseIdleConnections()

@@ -3,6 +3,8 @@ package objectives
 import (
 	"maps"
 	"time"
+
+	"github.com/esper-lite/weatherlight/nissa/internal/setback"
 )
 
 // Kept is what is restored after a restart.
@@ -33,23 +35,14 @@ func (k *Keeper) Kept() Kept {
 // NotAfter has nothing counted later than now, as it must be where a clock was set back.
 func (k *Keeper) NotAfter(now time.Time) {
 	for id, c := range k.counters {
-		c.At, c.Came = earlier(c.At, now), earlier(c.Came, now)
+		setback.NotAfter(now, &c.At, &c.Came)
 		k.counters[id] = c
 	}
 	for _, s := range k.states {
 		s.fine.notAfter(now)
 		s.coarse.notAfter(now)
 	}
-	if k.swept.After(now) {
-		k.swept = now
-	}
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
+	setback.NotAfter(now, &k.swept)
 }
 
 // Restore takes it over for the objectives that there still are.

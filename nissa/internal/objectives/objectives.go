@@ -12,6 +12,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/rules"
+	"github.com/esper-lite/weatherlight/nissa/internal/setback"
 )
 
 // A window of 30 days has steps of a minute for its tenth, and of an hour for its whole.
@@ -25,7 +26,6 @@ const (
 	maxCounterID = 512
 	staleAfter   = time.Hour
 	sweepPause   = time.Second
-	lateness     = time.Minute // for which what was told before the last is late
 )
 
 // pair is a long and a short window, as shares of the objective's own, and the rate at which the
@@ -199,8 +199,7 @@ func identify(source, instance string, point *leyline.MetricPoint) string {
 // what the first value counts was before our time.
 func (k *Keeper) rise(id string, value float64, at, now time.Time) float64 {
 	before, known := k.counters[id]
-	late := known && at.Before(before.At) && now.Sub(before.Came) < lateness // or the clock of who tells was set back
-	if late || math.IsNaN(value) || math.IsInf(value, 0) || value < 0 {
+	if known && setback.Late(at, now, before.At, before.Came) || math.IsNaN(value) || math.IsInf(value, 0) || value < 0 {
 		return 0
 	}
 	if !known && !k.room(at) {

@@ -29,23 +29,32 @@ var (
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
-// Handler serves the page at / and its files beside it. The page asks for alerts and
-// objectives when they are served.
-func Handler(alerts bool) http.Handler {
+// Handler serves the page at / and its files beside it, and tells the paths of all of them. The page asks for alerts
+// and objectives when they are served.
+func Handler(alerts bool) (served http.Handler, paths []string) {
 	start := index
 	if alerts {
 		start = bytes.Replace(index, []byte(`content="runs"`), []byte(`content="runs alerts"`), 1)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", newFile(start, "text/html; charset=utf-8"))
-	mux.Handle("GET /page.js", newFile(script, "text/javascript; charset=utf-8"))
-	mux.Handle("GET /page.css", newFile(style, "text/css; charset=utf-8"))
-	mux.Handle("GET /icon.svg", newFile(icon, "image/svg+xml"))
-	return mux
+	for _, f := range []struct {
+		path, media string
+		content     []byte
+	}{
+		{"/", "text/html; charset=utf-8", start},
+		{"/page.js", "text/javascript; charset=utf-8", script},
+		{"/page.css", "text/css; charset=utf-8", style},
+		{"/icon.svg", "image/svg+xml", icon},
+	} {
+		pattern := "GET " + f.path
+		if f.path == "/" {
+			pattern += "{$}" // and nothing below it
+		}
+		mux.Handle(pattern, newFile(f.content, f.media))
+		paths = append(paths, f.path)
+	}
+	return mux, paths
 }
-
-// Paths are those of the page's files.
-func Paths() []string { return []string{"/", "/page.js", "/page.css", "/icon.svg"} }
 
 // file is one that is served, packed when the client takes it so.
 type file struct {

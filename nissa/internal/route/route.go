@@ -29,17 +29,17 @@ type Parameter struct{ Name, Kind, About string }
 // Pattern is what a mux knows it by.
 func (r Route) Pattern() string { return r.Method + " " + r.Path }
 
-// Register adds routes to mux. What changes something needs the token wherever it comes from,
-// what reads needs it where other machines reach the listener, and a stream as long as it is followed.
+// Register adds routes to mux, which lies behind [httpserver.Guard.Beyond]: whoever reads was let in there. What
+// changes something needs the token wherever it comes from, and a stream as long as it is followed.
 func Register(mux *http.ServeMux, guard httpserver.Guard, routes []Route) {
 	for _, r := range routes {
-		guarded := guard.Changing
+		handler := r.Handler
 		switch {
 		case r.Media == Stream:
-			guarded = guard.Following
-		case r.Method == http.MethodGet:
-			guarded = guard.Reading
+			handler = guard.Following(handler)
+		case r.Method != http.MethodGet:
+			handler = guard.Changing(handler)
 		}
-		mux.Handle(r.Pattern(), guarded(r.Handler))
+		mux.Handle(r.Pattern(), handler)
 	}
 }

@@ -202,8 +202,10 @@ func (p *parser) subject(path []any, written writtenRule) {
 		p.fault(at(path, "for"), "it would be over before it fires: for must be less than quiet")
 	case ofEvent && written.Absent > 0:
 		p.fault(at(path, "absent"), "only a metric can be absent")
-	case ofMetric && (len(written.Clear) > 0 || written.Quiet > 0):
-		p.fault(path, "clear and quiet are of events: a metric clears when its condition does not hold")
+	case ofMetric && written.Quiet > 0:
+		p.fault(at(path, "quiet"), "quiet is of events: the last word of a metric stands")
+	case ofMetric && written.Absent > 0 && len(written.Clear) > 0:
+		p.fault(at(path, "clear"), "what is absent clears when it is heard of again")
 	case ofMetric && written.When == "" && written.Absent == 0:
 		p.fault(path, "a metric needs a condition, when, or absent")
 	case ofMetric && written.When != "" && written.Absent > 0:

@@ -103,9 +103,9 @@ const (
 type Rule struct {
 	Name, Summary, Severity, Runbook string
 
-	Metric    string // of the points it looks at; empty: events. Family says what a * at its end means
-	Event     string // that raises it
-	Clear     []string
+	Metric    string              // of the points it looks at; empty: events. Family says what a * at its end means
+	Event     string              // that raises it
+	Clear     []string            // events that end its alerts; of a metric those of the same labels, whoever tells of it
 	Sources   []string            // empty: of all
 	Match     map[string][]string // labels of what it looks at
 	By        []string            // labels by which its subjects are told apart, beside their source

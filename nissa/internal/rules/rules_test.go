@@ -115,6 +115,8 @@ func TestWhatIsNotUnderstoodIsRefusedWithItsLine(t *testing.T) {
 		"rules: []\n---\nrules: []":      "more than one document",
 		"rules: [":                       "line 1",
 		"objectives:\n- {name: o, summary: s, target: 0.9, metric: m, good: 'count(\"5m\") > 1'}": "line 2: each point is judged by itself",
+		"rules:\n- {name: r, summary: s, severity: info, metric: m, when: value > 1, quiet: 1m}":  "line 2: quiet is of events",
+		"rules:\n- {name: r, summary: s, severity: info, metric: m, absent: 1m, clear: e}":        "line 2: what is absent clears",
 		"receivers:\n- {name: a, url_file: b}":                                                    "line 2: there are no files beside this one",
 	} {
 		_, err := rules.Parse([]byte(text), "")

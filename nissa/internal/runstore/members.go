@@ -12,8 +12,9 @@ type Member struct {
 	Beat int64
 }
 
-// Beat gives a sign of life of one that shares the store, and returns all that do.
-func (j *Journal) Beat(ctx context.Context, name string) (all []Member, err error) {
+// Beat gives a sign of life of one that shares the store, and returns all that do. Without an exchange it is
+// neither told nor asked what the series of the others are.
+func (j *Journal) Beat(ctx context.Context, name string, exchange *Exchange) (all []Member, err error) {
 	err = j.store.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "INSERT INTO nissa_members (name, beat) VALUES ($1, 1) "+
 			"ON CONFLICT (name) DO UPDATE SET beat = nissa_members.beat + 1", name)
@@ -21,7 +22,10 @@ func (j *Journal) Beat(ctx context.Context, name string) (all []Member, err erro
 			return fmt.Errorf("sign of life: %w", err)
 		}
 		all, err = list(ctx, tx, scanMember, "SELECT name, beat FROM nissa_members ORDER BY name")
-		return err
+		if err != nil || exchange == nil {
+			return err
+		}
+		return exchange.run(ctx, tx, j.store.each)
 	})
 	return all, err
 }

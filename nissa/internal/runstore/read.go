@@ -31,14 +31,15 @@ func (s *Store) Run(ctx context.Context, id string) (runs.Run, error) {
 // that were heard of last.
 func (s *Store) Seeds(ctx context.Context, run string, most int) ([]runs.Seed, error) {
 	seeds, err := look(ctx, s, scanRecord[runs.Seed],
-		"SELECT record FROM nissa_seeds WHERE run = $1 ORDER BY "+s.heard+" DESC, seed LIMIT $2", run, most)
+		"SELECT record FROM nissa_seeds WHERE run = $1 AND "+shown+" ORDER BY "+s.heard+" DESC, seed LIMIT $2", run, most)
 	slices.SortStableFunc(seeds, func(a, b runs.Seed) int { return a.FirstAt.Compare(b.FirstAt) })
 	return seeds, err
 }
 
 // Seed is one of them, or ErrNotFound.
 func (s *Store) Seed(ctx context.Context, run, id string) (runs.Seed, error) {
-	return first(look(ctx, s, scanRecord[runs.Seed], "SELECT record FROM nissa_seeds WHERE run = $1 AND seed = $2", run, id))
+	return first(look(ctx, s, scanRecord[runs.Seed],
+		"SELECT record FROM nissa_seeds WHERE run = $1 AND seed = $2 AND "+shown, run, id))
 }
 
 func first[T any](found []T, err error) (one T, _ error) {
@@ -70,6 +71,7 @@ func thinned[T any](
 ) ([]T, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
+	where += " AND " + shown
 	var rows int64
 	if most > 0 {
 		counted, err := look(ctx, s, scanInteger, "SELECT COUNT(*) FROM "+t.name+" WHERE "+where, args...)
@@ -116,18 +118,15 @@ func (s *Store) Events(ctx context.Context, f Filter) ([]runs.Event, error) {
 	if f.Before > 0 {
 		add("seq <", f.Before)
 	}
-	query := "SELECT " + eventTable.names() + " FROM nissa_events WHERE " + strings.Join(append(where, imported), " AND ")
+	query := "SELECT " + eventTable.names() + " FROM nissa_events WHERE " + strings.Join(append(where, shown), " AND ")
 	args = append(args, f.Most)
 	return look(ctx, s, scanEvent, query+order+" LIMIT $"+strconv.Itoa(len(args)), args...)
 }
 
-// imported holds for what is of no run whose import is not done.
-const imported = "run NOT IN (SELECT run FROM nissa_imports)"
-
 // Changes are the events and the reports of all runs whose places are behind one, up to
 // another.
 func (s *Store) Changes(ctx context.Context, after, upTo int64) ([]runs.Event, []runs.Report, error) {
-	const within = " WHERE seq > $1 AND seq <= $2 AND " + imported + " ORDER BY seq"
+	const within = " WHERE seq > $1 AND seq <= $2 AND " + shown + " ORDER BY seq"
 	events, err := look(ctx, s, scanEvent, "SELECT "+eventTable.names()+" FROM nissa_events"+within, after, upTo)
 	if err != nil {
 		return nil, nil, err

@@ -19,39 +19,43 @@ type Series struct {
 	Heard time.Time `json:"-"`
 }
 
-// ShareSeries tells the others the last values that one has taken, of which the newest stands, and returns
-// those that were told since a round, with the round up to which they are. What was not heard of since a
-// time is forgotten, and of more than a number what was not for the longest.
-func (j *Journal) ShareSeries(
-	ctx context.Context, told []Series, since int64, stale time.Time, most int,
-) (news []Series, round int64, err error) {
-	err = j.store.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if err := tx.QueryRowContext(ctx, "UPDATE nissa_clock SET rounds = rounds + 1 RETURNING rounds").Scan(&round); err != nil {
+// Exchange is what one tells the others that share a store of the series that it has taken, and what they told.
+type Exchange struct {
+	Told  []Series // of what all told of a series, what was said last stands
+	Round int64    // up to which it has heard what was told
+	News  []Series // what was told since
+}
+
+// run has the others be told and the one hear them. Where there is nothing to tell it only reads.
+func (e *Exchange) run(ctx context.Context, tx *sql.Tx, each string) (err error) {
+	round := "SELECT rounds FROM nissa_clock"
+	if len(e.Told) > 0 {
+		round = "UPDATE nissa_clock SET rounds = rounds + 1 RETURNING rounds"
+	}
+	since := e.Round
+	if err := tx.QueryRowContext(ctx, round).Scan(&e.Round); err != nil {
+		return fmt.Errorf("share series: %w", err)
+	}
+	if len(e.Told) > 0 {
+		if err := tell(ctx, tx, each, e.Told, e.Round); err != nil {
 			return fmt.Errorf("share series: %w", err)
 		}
-		rows := make([][]any, len(told))
-		for i := range told {
-			hash := sha256.Sum256([]byte(strings.Join(told[i].Name, "\x00")))
-			rows[i] = []any{hex.EncodeToString(hash[:16]), micros(told[i].Said), micros(told[i].Heard), round, jsonText{told[i]}}
-		}
-		list, err := json.Marshal(rows)
-		if err != nil {
-			return fmt.Errorf("share series: %w", err)
-		}
-		if _, err := tx.ExecContext(ctx, insertSeries+j.store.each+newestSeries, string(list)); err != nil {
-			return fmt.Errorf("share series: %w", err)
-		}
-		if _, err := tx.ExecContext(ctx, "DELETE FROM nissa_series WHERE heard < $1", micros(stale)); err != nil {
-			return fmt.Errorf("forget series: %w", err)
-		}
-		const beyond = "DELETE FROM nissa_series WHERE hash IN (SELECT hash FROM nissa_series ORDER BY heard DESC LIMIT 1000000 OFFSET $1)"
-		if _, err := tx.ExecContext(ctx, beyond, most); err != nil {
-			return fmt.Errorf("bound series: %w", err)
-		}
-		return visit(ctx, tx, scanSeries, func(s Series) { news = append(news, s) },
-			"SELECT record, said, heard FROM nissa_series WHERE round > $1", since)
-	})
-	return news, round, err
+	}
+	e.News, err = list(ctx, tx, scanSeries, "SELECT record, said, heard FROM nissa_series WHERE round > $1", since)
+	return err
+}
+
+func tell(ctx context.Context, tx *sql.Tx, each string, told []Series, round int64) error {
+	rows := make([][]any, len(told))
+	for i := range told {
+		hash := sha256.Sum256([]byte(strings.Join(told[i].Name, "\x00")))
+		rows[i] = []any{hex.EncodeToString(hash[:16]), micros(told[i].Said), micros(told[i].Heard), round, jsonText{told[i]}}
+	}
+	list, err := json.Marshal(rows)
+	if err == nil {
+		_, err = tx.ExecContext(ctx, insertSeries+each+newestSeries, string(list))
+	}
+	return err
 }
 
 // The statement that shares series, around the list of them.

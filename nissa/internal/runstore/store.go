@@ -30,6 +30,8 @@ type Config struct {
 	URL       string           // sqlite:///path or postgres://user:password@host/name
 	Retention time.Duration    // age at which what is kept is removed [30 days]
 	MostBytes int64            // size from which the oldest runs make room [1 GiB]
+	Series    int              // last values that those who share it tell each other [20,000]
+	SeriesTTL time.Duration    // one that was not heard of for so long is forgotten [15 min]
 	Now       func() time.Time // by the clock by which messages are dated [this machine's]
 }
 
@@ -43,8 +45,8 @@ type Store struct {
 	lock   string        // the first statement of a transaction that writes; empty where beginning one is enough
 	config Config
 
-	looked time.Time          // at the clock, of who tidies up
-	begun  map[string]glimpse // imports that were not done, of who tidies up, by their runs
+	looked time.Time                       // at the clock, of who tidies up
+	begun  map[string]Sighting[unfinished] // imports that were not done, of who tidies up, by their runs
 
 	mu      sync.Mutex
 	head    int64         // newest place known
@@ -55,6 +57,8 @@ type Store struct {
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg.Retention = cmp.Or(max(cfg.Retention, 0), 30*24*time.Hour)
 	cfg.MostBytes = cmp.Or(max(cfg.MostBytes, 0), 1<<30)
+	cfg.Series = cmp.Or(max(cfg.Series, 0), 20_000)
+	cfg.SeriesTTL = cmp.Or(max(cfg.SeriesTTL, 0), 15*time.Minute)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

@@ -288,6 +288,8 @@ func TestWhatAKilledImportLeavesGoes(t *testing.T) {
 		portion := runs.NewBatch(nil)
 		portion.Events = []runs.Event{{Run: "killed", At: begin, Kind: known[0].Kind, Name: "e"}}
 		portion.Points = []runs.Point{{Run: "killed", Seed: "s", At: begin}}
+		portion.Reports = []runs.Report{{Run: "killed", At: begin}}
+		portion.Seeds[runs.SeedKey{Run: "killed", Seed: "s"}] = &runs.Seed{Run: "killed", ID: "s", FirstAt: begin, LastAt: begin}
 		save := func() error {
 			return s.write(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
 				if err := holdImport(ctx, tx, "killed", "x", false); err != nil {
@@ -300,7 +302,8 @@ func TestWhatAKilledImportLeavesGoes(t *testing.T) {
 		left := func(want int64) {
 			t.Helper()
 			n, err := first(list(t.Context(), s.db, scanInteger, "SELECT (SELECT COUNT(*) FROM nissa_events WHERE run = 'killed') + "+
-				"(SELECT COUNT(*) FROM nissa_points WHERE run = 'killed') + (SELECT COUNT(*) FROM nissa_imports)"))
+				"(SELECT COUNT(*) FROM nissa_points WHERE run = 'killed') + (SELECT COUNT(*) FROM nissa_imports) + "+
+				"(SELECT COUNT(*) FROM nissa_seeds WHERE run = 'killed') + (SELECT COUNT(*) FROM nissa_reports WHERE run = 'killed')"))
 			if err != nil || n != want {
 				t.Errorf("%d rows are left of it, want %d, %v", n, want, err)
 			}
@@ -309,11 +312,20 @@ func TestWhatAKilledImportLeavesGoes(t *testing.T) {
 			if len(shown) != len(known) || len(told) != len(known) || err != nil || failed != nil {
 				t.Errorf("shown are %d and told %d events, want %d, %v, %v", len(shown), len(told), len(known), err, failed)
 			}
+			if seed, err := s.Seed(t.Context(), "killed", "s"); !errors.Is(err, ErrNotFound) {
+				t.Errorf("a seed of it is shown: %v, %v", seed, err)
+			}
+			seeds, err := s.Seeds(t.Context(), "killed", 10)
+			curve, failed := s.Points(t.Context(), "killed", "s", 10)
+			reports, refused := s.Reports(t.Context(), "killed", time.Time{}, 10)
+			if len(seeds)+len(curve)+len(reports) > 0 || err != nil || failed != nil || refused != nil {
+				t.Errorf("%d seeds, %d points and %d reports of it are shown, %v, %v, %v", len(seeds), len(curve), len(reports), err, failed, refused)
+			}
 		}
 		tidy := func(passed time.Duration) {
 			t.Helper()
 			for run, one := range s.begun {
-				one.since = one.since.Add(-passed)
+				one.Since = one.Since.Add(-passed)
 				s.begun[run] = one
 			}
 			if err := s.Tidy(t.Context(), at(10)); err != nil {
@@ -326,7 +338,7 @@ func TestWhatAKilledImportLeavesGoes(t *testing.T) {
 			}
 			tidy(abandoned)
 		}
-		left(5)
+		left(8)
 		tidy(abandoned)
 		left(0)
 		if err := save(); !errors.Is(err, errTakenOver) {

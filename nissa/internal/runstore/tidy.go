@@ -38,7 +38,7 @@ func (s *Store) Tidy(ctx context.Context, now time.Time) error {
 	if doubt != nil && !errors.Is(doubt, ErrClock) {
 		return doubt
 	}
-	return errors.Join(doubt, sweep(ctx, s), s.forget(ctx, now), s.retain(ctx, now), s.fit(ctx, now))
+	return errors.Join(doubt, sweep(ctx, s), s.forget(ctx, now), forgetSeries(ctx, s, now), s.retain(ctx, now), s.fit(ctx, now))
 }
 
 // forget removes marks that nobody will ask for.
@@ -59,6 +59,16 @@ func forgetBefore(now time.Time, beyond []int64) int64 {
 		before = max(before, min(beyond[0]+1, now.Add(-seenLeast).UnixMicro()))
 	}
 	return before
+}
+
+// forgetSeries removes what was shared of series that nobody tells of any more, and of too many those that were not
+// heard of for the longest.
+func forgetSeries(ctx context.Context, s *Store, now time.Time) error {
+	const beyond = "hash IN (SELECT hash FROM nissa_series ORDER BY heard DESC LIMIT 1000000 OFFSET $1)"
+	return errors.Join(
+		s.prune(ctx, "nissa_series", "hash", "heard < $1", now.Add(-s.config.SeriesTTL).UnixMicro()),
+		s.prune(ctx, "nissa_series", "hash", beyond, s.config.Series),
+	)
 }
 
 // retain removes what is older than the retention.

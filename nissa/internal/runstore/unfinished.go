@@ -15,16 +15,14 @@ const abandoned = 4 * writeTimeout
 // errTakenOver ends an import that is no longer the newest of its run, or that was taken for dead.
 var errTakenOver = errors.New("another import of it began, or this one gave no sign of life")
 
+// shown holds for rows of runs, but those whose import is not done. All that is read goes by it; a run
+// itself is there from the end of its import on.
+const shown = "run NOT IN (SELECT run FROM nissa_imports)"
+
 // unfinished is the mark of an import that is not done.
 type unfinished struct {
 	run, owner string
 	beat       int64
-}
-
-// glimpse is the newest sign of life of an import, and since when there was no other.
-type glimpse struct {
-	unfinished
-	since time.Time
 }
 
 func scanUnfinished(row *sql.Rows) (u unfinished, err error) {
@@ -93,14 +91,10 @@ func sweep(ctx context.Context, s *Store) error {
 	if err != nil {
 		return err
 	}
-	now, seen := time.Now(), map[string]glimpse{}
+	now, seen := time.Now(), map[string]Sighting[unfinished]{}
 	for _, one := range all {
-		known, is := s.begun[one.run]
-		if !is || known.unfinished != one {
-			known = glimpse{one, now}
-		}
-		seen[one.run] = known
-		if now.Sub(known.since) >= abandoned {
+		seen[one.run] = s.begun[one.run].Next(one, now)
+		if now.Sub(seen[one.run].Since) >= abandoned {
 			err = errors.Join(err, dropImport(ctx, s, one))
 		}
 	}

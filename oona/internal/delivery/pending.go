@@ -122,9 +122,9 @@ func (s *pendingList) stored(ctx context.Context, ids []string) (map[string]bool
 }
 
 // reconcile finds out why a claim did not give entries. What is another consumer's,
-// or finished, is let go. What is our own, or is so alone, stays in hand, and keeps what is behind
-// it in its order waiting: an earlier claim took it and its reply was lost, or the
-// clock of the server went back. What is no longer in the stream is lost.
+// or finished, is let go. What is our own stays in hand, and so does all that is pending for
+// an exclusive consumer; it keeps what is behind it in its order waiting: an earlier claim
+// took it and its reply was lost, or the clock of the server went back. What is no longer in the stream is lost.
 func (s *consumer) reconcile(ctx context.Context, ids []string) error {
 	held, err := s.pending.of(ctx, ids)
 	if err != nil {

@@ -77,12 +77,8 @@ func (s *consumer) read(fetch, work context.Context) {
 // is patient.
 func (s *consumer) readOnce(fetch, work context.Context, begun *bool, patient bool) error {
 	if *begun {
-		open, end := s.gate.whileOpen(fetch)
-		defer end()
-		return s.readNew(open, work, begun, patient)
+		return s.readNew(fetch, work, begun, patient)
 	}
-	// A gate that closes must not cut off a claim: Redis would count a delivery that
-	// nobody sees.
 	if err := s.sub.Fence(fetch); err != nil {
 		return err
 	}
@@ -95,17 +91,9 @@ func (s *consumer) readNew(fetch, work context.Context, begun *bool, patient boo
 	if err := s.sub.Fence(fetch); err != nil {
 		return err
 	}
-	if s.skipper.idle() {
-		if wanted, err := s.skipper.skip(fetch, patient); err != nil || !wanted {
-			return err
-		}
-	}
-	if s.order.awaitRoom(fetch); fetch.Err() != nil {
-		return nil
-	}
-	entries, failed := s.readBatch(fetch, work, patient)
-	if failed != nil && len(entries) == 0 {
-		return failed
+	entries, readErr := s.next(fetch, work, patient)
+	if len(entries) == 0 && (readErr != nil || !s.sub.Exclusive) {
+		return readErr
 	}
 	if err := s.sub.Fence(fetch); err != nil {
 		return err // they stay pending: this process may have been stopped while it waited for them
@@ -121,7 +109,7 @@ func (s *consumer) readNew(fetch, work context.Context, begun *bool, patient boo
 			s.inflight.leavePending(entries)
 		}
 		*begun = complete
-		return errors.Join(err, failed)
+		return errors.Join(err, readErr)
 	}
 	if len(entries) > 0 {
 		select {
@@ -129,7 +117,27 @@ func (s *consumer) readNew(fetch, work context.Context, begun *bool, patient boo
 		case <-work.Done():
 		}
 	}
-	return failed
+	return readErr
+}
+
+// next waits for new entries while the gate is open. A gate that closes cuts off nothing
+// else: of a claim that is cut off, Redis would count a delivery that nobody sees.
+func (s *consumer) next(fetch, work context.Context, patient bool) ([]entry.Entry, error) {
+	open, end := s.gate.whileOpen(fetch)
+	defer end()
+	if s.skipper.idle() {
+		if wanted, err := s.skipper.skip(open, patient); err != nil || !wanted {
+			return nil, err
+		}
+	}
+	if s.order.awaitRoom(open); open.Err() != nil {
+		return nil, nil
+	}
+	var wait time.Duration
+	if patient {
+		wait = s.c.Phase.Until(max(s.sub.Block, time.Millisecond))
+	}
+	return s.intake.next(open, work, wait)
 }
 
 // begin takes up what was in hand when the last one ended, and creates
@@ -144,14 +152,6 @@ func (s *consumer) begin(fetch, work context.Context) (complete bool, err error)
 	defer cancel()
 	err = s.c.Conn.EnsureGroups(ctx, s.sub.Group, s.sub.Stream)
 	return err == nil, err
-}
-
-func (s *consumer) readBatch(fetch, work context.Context, patient bool) ([]entry.Entry, error) {
-	var wait time.Duration
-	if patient {
-		wait = s.c.Phase.Until(max(s.sub.Block, time.Millisecond))
-	}
-	return s.intake.next(fetch, work, wait)
 }
 
 func (s *consumer) readCommand(wait time.Duration, count int) rueidis.Completed {

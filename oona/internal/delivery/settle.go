@@ -69,17 +69,27 @@ func (s *store) runScript(ctx context.Context, batch []outcome) (settled, error)
 	if err != nil {
 		return settled{}, fmt.Errorf("commit on %s: %w", s.stream, err)
 	}
-	if n := len(replies); n != len(batch) && n != len(batch)+1 {
-		return settled{}, fmt.Errorf("commit on %s: %d results for %d outcomes", s.stream, n, len(batch))
+	came, err := readSettled(replies, len(batch))
+	if err != nil {
+		return settled{}, fmt.Errorf("commit on %s: %w", s.stream, err)
 	}
-	came := settled{results: make([]int64, len(batch))}
-	for i := range batch {
-		if came.results[i], err = replies[i].AsInt64(); err != nil {
-			return settled{}, fmt.Errorf("commit on %s: %w", s.stream, err)
+	return came, nil
+}
+
+// readSettled reads what the commit script says of a number of outcomes.
+func readSettled(exceptions []rueidis.RedisMessage, outcomes int) (settled, error) {
+	came := settled{results: slices.Repeat([]int64{commitDone}, outcomes)}
+	for ; len(exceptions) > 1; exceptions = exceptions[2:] {
+		place, err := exceptions[0].AsInt64()
+		if err != nil || place < 0 || place >= int64(outcomes) {
+			return settled{}, errors.Join(fmt.Errorf("a result for outcome %d of %d", place, outcomes), err)
+		}
+		if came.results[place], err = exceptions[1].AsInt64(); err != nil {
+			return settled{}, fmt.Errorf("the result for outcome %d: %w", place, err)
 		}
 	}
-	if len(replies) > len(batch) {
-		cause, _ := replies[len(batch)].ToString()
+	for i := range exceptions {
+		cause, _ := exceptions[i].ToString()
 		came.unstored = errors.New(cause)
 	}
 	return came, nil

@@ -13,7 +13,7 @@ const longestTrouble = time.Hour
 
 // troubled remembers the runs of one kind of trouble, each with what is to be told of it.
 type troubled struct {
-	lasts bool // until it could come again, as far as its last two times tell
+	lasts bool // a trouble counts for twice the time between its last two
 	mu    sync.Mutex
 	runs  map[string]trouble
 }
@@ -55,8 +55,9 @@ func (c *troubled) since(then time.Time) map[string]string {
 	return texts
 }
 
-// Contested are the runs for which this instance refused a report of a second live
-// trainer since then, or would have if that one reported, with its id.
+// Contested are the runs for which this instance refused a report of a second live trainer since
+// then, or still counts as refusing between two of its seldom reports; each with the second
+// trainer's id.
 func (r *Room) Contested(since time.Time) map[string]string { return r.contested.since(since) }
 
 // Damaged are the runs that this instance could not decide on since then, because what is

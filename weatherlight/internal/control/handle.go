@@ -101,7 +101,8 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	return nil, r.evaluate(ctx, run, tamiyo.State{
 		Packet: packet, Grows: grows, TrainerID: report.TrainerID, Number: report.Number,
 		HostLayers: report.HostLayers, Slots: report.Slots, Grafts: report.Grafts,
-		Stored: d.Published, Closed: decision.Closed, Gone: decision.Gone, Held: decision.Held,
+		Patience: decision.Patience, Closed: decision.Closed, Held: decision.Held,
+		Gone: func(id string) string { return decision.Gone[id] },
 	})
 }
 

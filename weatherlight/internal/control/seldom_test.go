@@ -6,8 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
@@ -60,6 +63,69 @@ func TestCommandOfAnInstanceThatDiedHoldsWithTheNextReport(t *testing.T) {
 		o.do(o.command("old", run, germinating("seed-9"), func(c *leyline.AdaptationCommand) { c.IssuedAt = left[0].GetIssuedAt() }))
 		if o.events("command_rejected") != 1 {
 			t.Error("a command of an hour ago is taken")
+		}
+	})
+}
+
+// forget makes what a part knows of a run as if it had never been.
+func (o *office) forget(part, run string) {
+	o.t.Helper()
+	key := oona.RecordKey{Part: part, Run: run}
+	stored, err := o.config.Records.Load(o.t.Context(), key)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	lost := oona.RecordWrite{Key: key, Version: stored.Version, Value: []byte("nonsense")}
+	if _, err := o.config.Records.Save(o.t.Context(), lost); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// A command must say of itself until when it holds as whoever takes it judges that: with a
+// shorter deadline it is lost on the way, and with a longer one it is refused before.
+func TestDeadlineOfACommandIsThatOfWhoJudgesIt(t *testing.T) {
+	const run = "run-1"
+	onBothBuses(t, func(t *testing.T, url string) {
+		for name, row := range map[string]struct {
+			lost string // the part that knows nothing of the run when it is decided on
+			want time.Duration
+		}{
+			"slower now": {want: 50 * time.Minute}, "Kasmina's record lost": {control.PartKasmina, time.Minute},
+		} {
+			run := run + "/" + name
+			later := &clock{}
+			first := open(t, url, "a", later.ahead)
+			for range 4 {
+				first.hearLater(run, later, 10*time.Second)
+			}
+			for range 3 {
+				first.hearLater(run, later, 10*time.Minute)
+			}
+			if row.lost != "" {
+				first.forget(row.lost, run)
+			}
+			o := open(t, url, "b", later.ahead, eager, func(c *control.Config) {
+				c.Controller = tamiyo.NewController(tamiyo.Config{Patience: 2})
+			})
+			o.number = first.number
+			o.hearLater(run, later, 10*time.Minute)
+			commands := sentOf[*leyline.AdaptationCommand](o)
+			if len(commands) != 1 {
+				t.Fatalf("%s: %d commands", name, len(commands))
+			}
+			deadline := time.Duration(commands[0].GetExecutionDeadlineMs()) * time.Millisecond
+			if deadline.Round(time.Second) != row.want { // the bus has a clock of its own
+				t.Errorf("%s: it holds for %v, want %v", name, deadline, row.want)
+			}
+			for ago, refused := range map[time.Duration]int{deadline - time.Second: 0, deadline + time.Second: 1} {
+				before := o.events("command_rejected")
+				o.do(o.command(ago.String(), run, germinating("seed-"+ago.String()), func(c *leyline.AdaptationCommand) {
+					c.IssuedAt = timestamppb.New(o.config.Now().Add(-ago))
+				}))
+				if got := o.events("command_rejected") - before; got != refused {
+					t.Errorf("%s: a command of %v ago is refused %d times, want %d", name, ago, got, refused)
+				}
+			}
 		}
 	})
 }

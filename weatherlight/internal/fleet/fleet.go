@@ -2,8 +2,8 @@
 //
 // A [Fleet] keeps this instance's place among them by a lease: it knows who lives, which of
 // them leads and who looks after a kernel library, and detects who has died. [PolicyNotes]
-// tell the others which policy is the newest, and learn it from them. The service runs both; what
-// is to be done once asks the Fleet.
+// tell the others which policies were accepted last and which are in force, and learn it from
+// them. The service runs both; what is to be done once asks the Fleet.
 package fleet
 
 import (
@@ -41,6 +41,14 @@ type metadata struct {
 	Policy  *policyNote `json:"policy,omitempty"`  // the newest that it knows of, none before the first
 	Recent  *policyNote `json:"recent,omitempty"`  // the same and those beside it, none before the first
 	Force   *policyNote `json:"force,omitempty"`   // which are in force, none before the first
+}
+
+func encode(told metadata) ([]byte, error) {
+	note, err := json.Marshal(told)
+	if err != nil {
+		return nil, fmt.Errorf("describe this instance: %w", err)
+	}
+	return note, nil
 }
 
 // member is a live instance.
@@ -162,9 +170,9 @@ func (f *Fleet) Renew(ctx context.Context) error {
 	f.mu.Lock()
 	describe := f.describe
 	f.mu.Unlock()
-	note, err := json.Marshal(describe())
+	note, err := encode(describe())
 	if err != nil {
-		return fmt.Errorf("describe this instance: %w", err)
+		return err
 	}
 	roll, err := f.config.Lease.Renew(ctx, note)
 	if errors.Is(err, lease.ErrDisplaced) {

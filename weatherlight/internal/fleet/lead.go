@@ -74,8 +74,8 @@ func (f *Fleet) proclaim(ctx context.Context, token int64, note []byte) error {
 }
 
 // WhileLeader makes a worker that does its work only while this instance
-// leads: both contexts of run end with the lead. work is that for what it has in hand, which a
-// stop waits for. Between two leads the worker is ready.
+// leads. At a stop work outlives ctx until what is in hand is done; at the end of the lead both
+// end. Between two leads the worker is ready.
 func (f *Fleet) WhileLeader(run func(ctx, work context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for ctx.Err() == nil {

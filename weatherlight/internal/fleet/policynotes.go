@@ -107,9 +107,9 @@ func (i *inbox) take() map[string]member {
 	return taken
 }
 
-// PolicyNotes tell the other instances which policy is the newest and which are in force, and
-// take over what they know. It works beside the renewals that tell of it: what is learned goes to disk, and a
-// lease must not wait for a slow one.
+// PolicyNotes tell the other instances which policies were accepted last and which are in force,
+// and take over what they know. It works beside the renewals that tell of it: what is learned goes
+// to disk, and a lease must not wait for a slow one.
 type PolicyNotes struct {
 	fleet   *Fleet
 	store   policyStore
@@ -186,7 +186,7 @@ func (p *PolicyNotes) unproclaimed() bool {
 	if err != nil || told.Recent == nil && told.Force == nil {
 		return false
 	}
-	note, err := json.Marshal(told)
+	note, err := encode(told)
 	return err == nil && !bytes.Equal(note, p.fleet.told.heard())
 }
 
@@ -214,9 +214,9 @@ func (p *PolicyNotes) proclaim(ctx context.Context, token int64) error {
 	if err != nil {
 		return err
 	}
-	note, err := json.Marshal(told)
+	note, err := encode(told)
 	if err != nil {
-		return fmt.Errorf("describe this instance: %w", err)
+		return err
 	}
 	return p.fleet.proclaim(ctx, token, note)
 }

@@ -110,7 +110,7 @@ func TestNothingIsTakenInBeforeWhatTheOthersToldIsLearned(t *testing.T) {
 	if err := d.deliver("1", 1, update, nil); !errors.Is(err, d.behind) || refused(err) {
 		t.Errorf("taken in with %v", err)
 	}
-	if _, found := d.store.Newest(); found {
+	if _, found := d.store.Recent(); found {
 		t.Error("it was taken in")
 	}
 	d.behind = nil

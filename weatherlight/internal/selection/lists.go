@@ -55,10 +55,10 @@ type lists struct {
 	mu    sync.Mutex
 	of    map[string]*shapeList // by shape
 	uses  uint64
-	own   map[string]int // lists that only one run uses, by run
 	asked map[string]int // surveys that wait or are made, by run
 	anew  queue          // shapes that are to be surveyed
 	again queue          // lists that are to be made anew
+	idle  chan struct{}  // closed: nothing is begun that could be waited for
 }
 
 // shapeList is what is known of one shape.
@@ -66,6 +66,7 @@ type shapeList struct {
 	name   string
 	slot   []int
 	run    string        // that alone uses it; empty: several do
+	asker  string        // the run that its survey was begun for
 	used   uint64        // the higher, the later
 	making chan struct{} // closed when the one under way is made; nil: none is
 
@@ -79,11 +80,12 @@ type shapeList struct {
 func newLists(makers makers) *lists {
 	// What was begun goes on when who asked for it has gone: close ends it.
 	ctx, stop := context.WithCancel(context.Background())
-	return &lists{
-		makers: makers, ctx: ctx, stop: stop,
-		of: make(map[string]*shapeList), own: make(map[string]int), asked: make(map[string]int),
-		anew: queue{room: surveyors()}, again: queue{room: listers},
+	l := &lists{
+		makers: makers, ctx: ctx, stop: stop, of: make(map[string]*shapeList), asked: make(map[string]int),
+		anew: queue{room: surveyors()}, again: queue{room: listers}, idle: make(chan struct{}),
 	}
+	close(l.idle)
+	return l
 }
 
 // surveyors leaves at least half of the cores to whoever decides on runs in time.
@@ -107,19 +109,18 @@ func (l *lists) make(run string, slot []int, least time.Duration) (known *shapeL
 	if known.making != nil {
 		return known, known.making
 	}
-	making := make(chan struct{})
 	if l.ctx.Err() != nil || least > 0 && time.Since(known.made) < least || !known.known && l.asked[run] >= maxSurveys {
-		close(making) // nothing is begun
-		return known, making
+		return known, l.idle
 	}
-	known.making = making
+	known.making = make(chan struct{})
 	if known.known {
-		l.begin(&l.again, job{list: known})
-		return known, making
+		l.begin(&l.again, known)
+		return known, known.making
 	}
+	known.asker = run
 	l.asked[run]++
-	l.begin(&l.anew, job{list: known, run: run})
-	return known, making
+	l.begin(&l.anew, known)
+	return known, known.making
 }
 
 // use is what is known of a slot, from now on also by this run.
@@ -129,28 +130,29 @@ func (l *lists) use(run string, slot []int) *shapeList {
 	if found, known := l.of[name]; known {
 		found.used = l.uses
 		if found.run != run {
-			l.share(found)
+			found.run = ""
 		}
 		return found
 	}
 	switch {
 	case l.asked[run] >= maxSurveys,
-		l.own[run] >= maxOwnLists && !l.forget(func(k *shapeList) bool { return k.run == run }),
+		l.own(run) >= maxOwnLists && !l.forget(func(k *shapeList) bool { return k.run == run }),
 		len(l.of) >= maxLists && !l.forget(func(*shapeList) bool { return true }):
 		return nil
 	}
 	added := &shapeList{name: name, slot: slot, run: run, used: l.uses}
-	l.own[run]++
 	l.of[name] = added
 	return added
 }
 
-// share takes a list off the account of the run that alone used it.
-func (l *lists) share(known *shapeList) {
-	if known.run != "" {
-		count(l.own, known.run, -1)
-		known.run = ""
+// own is how many lists only this run uses.
+func (l *lists) own(run string) (count int) {
+	for _, known := range l.of {
+		if known.run == run {
+			count++
+		}
 	}
+	return count
 }
 
 // forget drops the list that was not used for longest of those that may go.
@@ -164,16 +166,8 @@ func (l *lists) forget(may func(*shapeList) bool) bool {
 	if oldest == nil {
 		return false
 	}
-	l.share(oldest)
 	delete(l.of, oldest.name)
 	return true
-}
-
-// count keeps no zero.
-func count(of map[string]int, run string, by int) {
-	if of[run] += by; of[run] <= 0 {
-		delete(of, run)
-	}
 }
 
 // get is the list of a slot. At a deadline the last one stands in; without one, who asks is

@@ -126,8 +126,8 @@ func TestRunOfEverNewShapesKeepsNoOtherFromGrowing(t *testing.T) {
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.own["restless"] > maxOwnLists || len(l.of) > maxOwnLists+30 {
-			t.Errorf("%d lists of its own are remembered, %d in all", l.own["restless"], len(l.of))
+		if own := l.own("restless"); own > maxOwnLists || len(l.of) > maxOwnLists+30 {
+			t.Errorf("%d lists of its own are remembered, %d in all", own, len(l.of))
 		}
 	})
 }
@@ -149,8 +149,8 @@ func TestShapeThatWasNotUsedForLongestMakesRoom(t *testing.T) {
 		if want := int64(maxLists + 501); w.surveys.Load() != want {
 			t.Errorf("%d surveys, want %d", w.surveys.Load(), want)
 		}
-		if len(l.of) != maxLists || len(l.asked) > 0 || len(l.own) != maxLists-1 {
-			t.Errorf("%d lists, %d asked, %d own", len(l.of), len(l.asked), len(l.own))
+		if len(l.of) != maxLists || len(l.asked) > 0 || l.own("") != 1 {
+			t.Errorf("%d lists, %d asked, %d shared", len(l.of), len(l.asked), l.own(""))
 		}
 		if err := look(t.Context(), l, "late", shared); err != nil {
 			t.Error(err)

@@ -6,18 +6,12 @@ import "time"
 type queue struct {
 	room    int // that are made at a time
 	busy    int
-	waiting []job
+	waiting []*shapeList
 }
 
-// job is a list to be made, and the run that its survey is for.
-type job struct {
-	list *shapeList
-	run  string
-}
-
-// begin puts a job into its queue. Who works there goes when nothing waits any more.
-func (l *lists) begin(q *queue, j job) {
-	q.waiting = append(q.waiting, j)
+// begin puts a list that is to be made into its queue. Who works there goes when nothing waits any more.
+func (l *lists) begin(q *queue, known *shapeList) {
+	q.waiting = append(q.waiting, known)
 	if q.busy < q.room {
 		q.busy++
 		l.work.Go(func() { l.workAt(q) })
@@ -38,8 +32,8 @@ func (l *lists) workAt(q *queue) {
 }
 
 // makeOne makes a list, during which it lets go of the lock.
-func (l *lists) makeOne(j job) {
-	made := *j.list
+func (l *lists) makeOne(known *shapeList) {
+	made := *known
 	isNew := !made.known
 	l.mu.Unlock()
 	if isNew {
@@ -51,11 +45,17 @@ func (l *lists) makeOne(j job) {
 		made.candidates, made.err = l.find(l.ctx, made.slot, made.surveyed)
 	}
 	l.mu.Lock()
-	done := j.list.making
-	j.list.surveyed, j.list.known = made.surveyed, made.known
-	j.list.making, j.list.made, j.list.candidates, j.list.err = nil, time.Now(), made.candidates, made.err
+	known.surveyed, known.known = made.surveyed, made.known
+	known.making, known.made, known.candidates, known.err = nil, time.Now(), made.candidates, made.err
 	if isNew {
-		count(l.asked, j.run, -1)
+		l.answered(made.asker)
 	}
-	close(done)
+	close(made.making)
+}
+
+// answered takes a survey off the account of the run that it was made for.
+func (l *lists) answered(run string) {
+	if l.asked[run]--; l.asked[run] == 0 {
+		delete(l.asked, run)
+	}
 }
