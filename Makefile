@@ -143,7 +143,7 @@ python-current: ## its tests with the PyTorch that PyPI has now (gigabytes)
 	@tools/python.sh current $(ARGS)
 
 .PHONY: growth
-growth: ## what growing is worth, at equal compute: 80 runs (docs/growth.md; ARGS="--workers 1")
+growth: ## what growing is worth, at equal compute: 160 runs (docs/growth.md; ARGS="--workers 1")
 	@tools/growth.sh $(ARGS)
 
 .PHONY: kills

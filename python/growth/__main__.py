@@ -30,7 +30,7 @@ from weatherlight import local
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "var" / "growth"
-SEEDS = range(31, 36)
+SEEDS = range(41, 51)
 KINDS = ("grown", "longer", "larger", "final", "random", "gromo")
 # What a run of minutes needs is not what a run of days needs: docs/growth.md has the reasons.
 SETTINGS = {

@@ -108,8 +108,8 @@ def tuned(seeds: Sequence[int]) -> str:
     return (
         f"Random seeds {min(seeds)} to {max(seeds)}, which nobody had looked at before. Hosts, "
         "settings and the rules by which seeds are chosen were tuned on random seeds from 100 on; "
-        "1 to 5, 11 to 15 and 21 to 25 ran with earlier rules and were looked at. Nothing of any "
-        "of those is reported here."
+        "1 to 5, 11 to 15, 21 to 25 and 31 to 35 ran with earlier rules and were looked at. "
+        "Nothing of any of those is reported here."
     )
 
 
@@ -148,7 +148,7 @@ def seeds_told(outcome: Outcome) -> str:
     )
     lotted = sum("FOSSILIZED" in s for run in outcome.runs["random"] for s in run["seeds"])
     return (
-        f"Of {outcome.tried()} seeds in the five runs, {len(outcome.kept())} were kept: "
+        f"Of {outcome.tried()} seeds in all runs that grew, {len(outcome.kept())} were kept: "
         f"{told or 'none'}. By lot, {lotted} were."
     )
 
