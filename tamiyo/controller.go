@@ -86,8 +86,7 @@ func (c *Controller) Decide(
 	e := &evaluation{
 		config: &c.config, record: record.next(state, place, now), state: state, now: now, candidates: candidates,
 	}
-	e.deciding.active, e.deciding.shadow = c.config.Policies()
-	e.policy = e.deciding.version()
+	planner{e}.admit(c.config.Policies())
 	e.run(record, place)
 	return Decision{
 		Record: e.record, Commands: e.commands, Reports: e.reports,
