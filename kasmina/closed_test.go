@@ -1,6 +1,7 @@
 package kasmina
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -51,6 +52,9 @@ func TestWhatTheControllerAsksForIsToldWithReportsAlone(t *testing.T) {
 	w.plant("t")
 	w.do(opCull, "t")
 	w.report()
+	if !slices.Equal(w.last.Lives, []string{"s"}) {
+		t.Errorf("%v live", w.last.Lives)
+	}
 	told := func(d Decision) bool {
 		return d.Closed != "" && len(d.Gone) > 0 && len(d.Held) > 0 && d.Patience > 0
 	}
@@ -59,7 +63,7 @@ func TestWhatTheControllerAsksForIsToldWithReportsAlone(t *testing.T) {
 	}
 	for _, message := range []Message{Tick{}, Emergency{ID: "one"}, Command{w.command(0, "s", ofType(leyline.CommandType_COMMAND_PAUSE))}} {
 		d := w.core.Decide(w.record, message, w.now)
-		if d.Closed != "" || d.Gone != nil || d.Held != nil || d.Patience != 0 {
+		if d.Closed != "" || d.Gone != nil || d.Held != nil || d.Lives != nil || d.Patience != 0 {
 			t.Errorf("with %T: closed for %q, gone %v, held %v, %v", message, d.Closed, d.Gone, d.Held, d.Patience)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/esper-lite/weatherlight/kasmina/internal/gate"
+	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
@@ -33,6 +34,10 @@ type Decision struct {
 
 	// Held are the seeds that are out of the output because the controller asked for that.
 	Held []string
+
+	// Lives are the seeds that are on their way or in the model and not kept: a command for another
+	// one is refused, or comes to nothing.
+	Lives []string
 
 	// Patience is how long a command of the run may take to show.
 	Patience time.Duration
@@ -133,7 +138,7 @@ func (d *Decision) tell(r *Record, maxSeeds int, now millis) {
 	if rejected := closed(nil, r, maxSeeds, now); rejected != nil {
 		d.Closed = rejected.Reason
 	}
-	d.Gone, d.Held, d.Patience = gone(r.Ended), held(r.Seeds), r.patience()
+	d.Gone, d.Held, d.Lives, d.Patience = gone(r.Ended), held(r.Seeds), lives(r.Seeds), r.patience()
 }
 
 // gone is why the last seeds that ended did, by their ids.
@@ -146,6 +151,15 @@ func gone(ended []endedSeed) map[string]string {
 		reasons[ended[i].Seed] = ended[i].Reason
 	}
 	return reasons
+}
+
+func lives(seeds []*seed) (ids []string) {
+	for _, s := range seeds {
+		if lifecycle.Cullable(s.Stage) {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
 }
 
 // held are the ids of the seeds that the controller keeps out of the output. What the release

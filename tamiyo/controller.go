@@ -29,6 +29,10 @@ type State struct {
 	// Gone is why Kasmina ended a seed, as far as it remembers that. nil knows of none.
 	Gone func(id string) string
 
+	// Lives says whether a seed that a trainer has lives for Kasmina, which takes no PAUSE and
+	// no FOSSILIZE of another. nil says so of each.
+	Lives func(id string) bool
+
 	// Blueprint tells of the blueprint of a seed; known is false for one that nothing is
 	// known of. An error means that it cannot be told now, and one that wraps
 	// context.DeadlineExceeded that the step ran out of time over it. nil knows none.
@@ -86,8 +90,7 @@ func (c *Controller) Decide(
 	e := &evaluation{
 		config: &c.config, record: record.next(state, place, now), state: state, now: now, candidates: candidates,
 	}
-	e.deciding.active, e.deciding.shadow = c.config.Policies()
-	e.policy = e.deciding.version()
+	planner{e}.admit(c.config.Policies())
 	e.run(record, place)
 	return Decision{
 		Record: e.record, Commands: e.commands, Reports: e.reports,

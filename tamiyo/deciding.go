@@ -27,8 +27,19 @@ func VersionOf(policy Policy) string { return clippedWord(policy.Version()) }
 type deciding struct {
 	active, shadow Policy
 
-	looked []looked
-	late   bool // the step ran out of time over the one that decides
+	looked   []looked
+	denied   bool // its breaker keeps the one that decides from being asked, and the rules decide in its place
+	answered bool // the one that decides did, at a slot
+	late     bool // the step ran out of time over it
+}
+
+// admit sets the policies of a pass. One that was late too often is not asked for a while.
+func (e planner) admit(active, shadow Policy) {
+	e.deciding.active, e.deciding.shadow = active, shadow
+	if e.deciding.denied = active != nil && e.record.Inference.denies(e.now); e.deciding.denied {
+		e.deciding.active = nil
+	}
+	e.policy = e.deciding.version()
 }
 
 // looked is what stood to choose at a slot, by the controller's own worth and as it was decided.
@@ -169,7 +180,7 @@ func (e planner) weigh(ranked []considered) []considered {
 		weighed, err := e.consult(active, ranked)
 		switch {
 		case err == nil:
-			decided = weighed
+			e.deciding.answered, decided = true, weighed
 		case errors.Is(err, context.DeadlineExceeded):
 			e.deciding.late, e.plan.unjudged = true, true
 			e.candidates = func([]int) ([]Candidate, error) { return nil, errLate }

@@ -21,6 +21,7 @@ const (
 	maxConsidered = longestInReport + 32 // and how many more there were
 	maxRetired    = 64
 	maxRemembered = 256 // names of blueprints over all slots
+	maxUnbegun    = 64
 	maxSetbacks   = 1000
 	maxAttempts   = 1000
 )
@@ -103,6 +104,14 @@ func (s seed) check(evaluated uint64) error {
 }
 
 func (r *Record) checkSlots() error {
+	if len(r.Unbegun) > maxUnbegun {
+		return fmt.Errorf("%d slots at which nothing was begun, at most %d", len(r.Unbegun), maxUnbegun)
+	}
+	for name, told := range r.Unbegun {
+		if !isWord(name) || !isWord(told) {
+			return fmt.Errorf("what was told of slot %q is none", name)
+		}
+	}
 	if remembered(r.Slots) > maxRemembered {
 		return fmt.Errorf("more than %d blueprints at slots", maxRemembered)
 	}

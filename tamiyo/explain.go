@@ -1,6 +1,8 @@
 package tamiyo
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,11 +87,17 @@ func (p *plan) beside(begun choice) string {
 }
 
 // explanation is the event that says how the pass came to what it did, or to what it
-// left undone. A pass in which nothing was at stake has none.
+// left undone. A pass in which nothing was at stake has none, nor has one that begins
+// nothing of which all was told already.
 func (e *evaluation) explanation() *leyline.TelemetryEvent {
 	held := e.verdict.Effect >= rules.Hold && e.plan.begins()
-	if len(e.commands) == 0 && !held && e.verdict.Effect < rules.Freeze {
+	news := e.record.explains(&e.plan, e.policy, e.state.Slots)
+	if len(e.commands) == 0 && !held && !news && e.verdict.Effect < rules.Freeze {
 		return nil
+	}
+	reason := e.verdict.Reason
+	if len(e.commands) == 0 && !held {
+		reason = cmp.Or(reason, e.plan.whyUnbegun())
 	}
 	commands := make([]string, len(e.commands))
 	for i, command := range e.commands {
@@ -102,7 +110,7 @@ func (e *evaluation) explanation() *leyline.TelemetryEvent {
 	for _, pair := range [][2]string{
 		{"commands", listed(commands, longestExplanation)},
 		{"rules", listed(e.plan.fired(e.verdict), longestExplanation)},
-		{"considered", e.plan.alternatives()}, {"reason", e.verdict.Reason},
+		{"considered", e.plan.alternatives()}, {"reason", reason},
 	} {
 		if pair[1] != "" {
 			pairs = append(pairs, pair[0], pair[1])
@@ -112,6 +120,47 @@ func (e *evaluation) explanation() *leyline.TelemetryEvent {
 		pairs = append(pairs, "held", e.plan.held())
 	}
 	return telemetry.Event("decision_explained", levelInfo, pairs...)
+}
+
+// explains says whether something is to be told of what was looked at and not begun that was not
+// told already, and remembers it. What changes with each report, such as a policy's worth, is no
+// news, nor is it that reports look at other slots in turn.
+func (r *Record) explains(p *plan, policy string, slots map[string][]int) (news bool) {
+	maps.DeleteFunc(r.Unbegun, func(name, _ string) bool { _, there := slots[name]; return !there })
+	said := make(map[string][]string)
+	for _, c := range p.considered {
+		said[c.slot] = append(said[c.slot], string(joined([]string{c.candidate.BlueprintID, c.refusal})))
+	}
+	for _, begun := range p.seeds {
+		delete(r.Unbegun, begun.slot)
+		delete(said, begun.slot)
+	}
+	for _, name := range slices.Sorted(maps.Keys(said)) {
+		texts := slices.Concat(said[name], []string{policy})
+		slices.Sort(texts)
+		told, known := r.Unbegun[name]
+		if now := digest(string(joined(texts))); now != told && (known || len(r.Unbegun) < maxUnbegun) {
+			if r.Unbegun == nil {
+				r.Unbegun = make(map[string]string)
+			}
+			r.Unbegun[name], news = now, true
+		}
+	}
+	return news
+}
+
+// whyUnbegun is why nothing is begun of what was looked at; empty: nothing was.
+func (p *plan) whyUnbegun() string {
+	switch {
+	case len(p.considered) == 0:
+		return ""
+	case p.waits:
+		return "policy_waits"
+	case p.unknown != nil:
+		return "seed_candidates_unavailable"
+	default:
+		return starvedOfBlueprints
+	}
 }
 
 // held are the seeds that were not begun because a rule held.

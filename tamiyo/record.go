@@ -48,8 +48,10 @@ type watched struct {
 
 // famine is what was told of a run that could not grow.
 type famine struct {
-	Starved     bool `json:"starved,omitempty"`     // no_seed_candidates was told
-	Unavailable bool `json:"unavailable,omitempty"` // seed_candidates_unavailable was told
+	// Unbegun are the digests of what decision_explained told last of slots at which nothing was begun.
+	Unbegun     map[string]string `json:"unbegun,omitempty"`
+	Starved     bool              `json:"starved,omitempty"`     // no_seed_candidates was told
+	Unavailable bool              `json:"unavailable,omitempty"` // seed_candidates_unavailable was told
 }
 
 // slot is what failed at one slot of the host.
@@ -62,7 +64,7 @@ type slot struct {
 func (r *Record) clone() *Record {
 	next := *r
 	next.Retired, next.Seeds = slices.Clone(r.Retired), slices.Clone(r.Seeds)
-	next.Slots, next.Windows = maps.Clone(r.Slots), slices.Clone(r.Windows)
+	next.Slots, next.Windows, next.Unbegun = maps.Clone(r.Slots), slices.Clone(r.Windows), maps.Clone(r.Unbegun)
 	for name, s := range next.Slots {
 		next.Slots[name] = slot{WrittenOff: slices.Clone(s.WrittenOff), Setbacks: maps.Clone(s.Setbacks)}
 	}

@@ -127,6 +127,10 @@ func TestLargestRecordIsTaken(t *testing.T) {
 	for i := range maxRemembered {
 		record.writeOff(longest(i), longest(i))
 	}
+	record.Unbegun = map[string]string{}
+	for i := range maxUnbegun {
+		record.Unbegun[longest(i)] = digest(longest(i))
+	}
 	travelled(t, record)
 }
 
@@ -168,6 +172,15 @@ func TestRecordsThatAreRefused(t *testing.T) {
 		},
 		"more blueprints than there are": func(m map[string]any) {
 			m["slots"] = map[string]any{"a": map[string]any{"written_off": manyNames(257)}}
+		},
+		"something odd was told of a slot": func(m map[string]any) { m["unbegun"] = map[string]any{"a": "<>"} },
+		"an odd slot of which was told":    func(m map[string]any) { m["unbegun"] = map[string]any{"<>": "a"} },
+		"slots without end of which was told": func(m map[string]any) {
+			told := map[string]any{}
+			for i := range 65 {
+				told[fmt.Sprint("a", i)] = "b"
+			}
+			m["unbegun"] = told
 		},
 		"a record of 200 KiB": func(m map[string]any) { m["later"] = strings.Repeat("x", 200<<10) },
 	}

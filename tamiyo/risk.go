@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
 )
 
@@ -13,7 +14,8 @@ import (
 type restraint struct {
 	Conservative conservativeMode `json:"conservative,omitzero"`
 	Unrest       unrest           `json:"unrest,omitzero"`
-	Library      breaker          `json:"library,omitzero"` // of the questions to the kernel library
+	Library      breaker          `json:"library,omitzero"`   // of the questions to the kernel library
+	Inference    breaker          `json:"inference,omitzero"` // of those to the policy that decides
 }
 
 // conservativeMode stops growth after something went wrong. It ends only after
@@ -94,7 +96,7 @@ func (e *evaluation) facts() rules.Facts {
 			Validated: e.loss.validated, Diverged: e.loss.validated && !finite(e.loss.value), Delta: e.loss.delta,
 		},
 		Mode: rules.Mode{
-			Conservative: e.conservative(), Commanded: e.config.Conservative, Denied: r.Library.denies(e.now),
+			Conservative: e.conservative(), Commanded: e.config.Conservative, Denied: e.deciding.denied || r.Library.denies(e.now),
 			Unrest: r.Unrest.Rule, Calm: r.Unrest.Calm, HoldDown: e.config.HoldDownEpochs,
 		},
 		Metrics: e.state.Packet.GetTrainingMetrics(), Hardware: e.state.Packet.GetHardwareContext(),
@@ -160,10 +162,28 @@ func (b breaker) after(failed bool, now time.Time) (next breaker, action string)
 	}
 }
 
-// settleBreaker takes note of how the library answered in this pass.
-func (e planner) settleBreaker(failure error) {
+// state is the breaker's as its telemetry tells it.
+func (b breaker) state(now time.Time) leyline.CircuitBreakerState {
+	switch {
+	case b.Until == 0:
+		return leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED
+	case b.denies(now):
+		return leyline.CircuitBreakerState_CIRCUIT_STATE_OPEN
+	default:
+		return leyline.CircuitBreakerState_CIRCUIT_STATE_HALF_OPEN
+	}
+}
+
+// What breakers stand before, as their event names it.
+const (
+	componentLibrary   = "metadata"
+	componentInference = "inference"
+)
+
+// settleBreaker takes note of how a component answered in this pass.
+func (e planner) settleBreaker(of *breaker, component string, failure error) {
 	var action string
-	e.record.Library, action = e.record.Library.after(failure != nil, e.now)
+	*of, action = of.after(failure != nil, e.now)
 	if action == "" {
 		return
 	}
@@ -178,6 +198,6 @@ func (e planner) settleBreaker(failure error) {
 	if failure != nil {
 		reason = clipped(failure.Error())
 	}
-	e.event("breaker_event", level, "training_run_id", e.record.Run, "component", "metadata", "action", action,
-		"reason", cmp.Or(reason, "unknown"), "failures", strconv.Itoa(e.record.Library.Failures))
+	e.event("breaker_event", level, "training_run_id", e.record.Run, "component", component, "action", action,
+		"reason", cmp.Or(reason, "unknown"), "failures", strconv.Itoa(of.Failures))
 }

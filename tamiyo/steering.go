@@ -45,6 +45,8 @@ func (e *evaluation) steer(s seed) seed {
 	switch {
 	case operation == opCull:
 		return e.order(s, opCull, cause)
+	case e.state.Lives != nil && !e.state.Lives(s.ID):
+		return s // it is on its way out, by Kasmina's order or by itself
 	case restrained && pausable(s.Stage) && (!s.Paused || unheeded(e, s)):
 		return e.pause(s)
 	case !frozen && !e.record.Unrest.holds() && (s.Paused || unheeded(e, s) && (s.Hold.Attempts < maxResumes || held(e, s))):

@@ -76,9 +76,15 @@ type planner struct{ *evaluation }
 func (e planner) settleQuestions() {
 	switch {
 	case e.plan.overdue:
-		e.settleBreaker(context.DeadlineExceeded)
+		e.settleBreaker(&e.record.Library, componentLibrary, context.DeadlineExceeded)
 	case e.plan.unknown == nil && len(e.plan.untold) == 0 && (e.plan.asked || e.plan.answered):
-		e.settleBreaker(nil)
+		e.settleBreaker(&e.record.Library, componentLibrary, nil)
+	}
+	switch {
+	case e.deciding.late:
+		e.settleBreaker(&e.record.Inference, componentInference, context.DeadlineExceeded)
+	case e.deciding.answered && !e.plan.unjudged:
+		e.settleBreaker(&e.record.Inference, componentInference, nil)
 	}
 }
 

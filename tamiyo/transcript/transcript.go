@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -56,6 +57,7 @@ type report struct {
 	Closed     string                   `json:"closed,omitempty"`
 	Gone       map[string]string        `json:"gone,omitempty"` // of the seeds that were asked for
 	Held       []string                 `json:"held,omitempty"`
+	Dead       []string                 `json:"dead,omitempty"` // to Kasmina, of the seeds that were asked for
 }
 
 // settings are those of the controller.
@@ -100,6 +102,7 @@ type Recording struct {
 	record     *tamiyo.Record
 	state      tamiyo.State
 	gone       map[string]string
+	dead       []string
 	decision   tamiyo.Decision
 }
 
@@ -146,6 +149,15 @@ func Decide(
 			return reason
 		}
 	}
+	if ask := state.Lives; ask != nil {
+		state.Lives = func(id string) bool {
+			lives := ask(id)
+			if !lives {
+				r.dead = append(r.dead, id)
+			}
+			return lives
+		}
+	}
 	// The controller lives by the clock of its transcript, which has nanoseconds.
 	r.decision = tamiyo.NewController(config).Decide(record, state, time.Unix(0, t.Now), candidates)
 	return r.decision, r
@@ -164,7 +176,7 @@ func (r *Recording) Transcript() (*Transcript, error) {
 	if s := r.state; s.Grows {
 		t.Report = &report{
 			TrainerID: s.TrainerID, Number: s.Number, HostLayers: s.HostLayers, Slots: s.Slots, Grafts: s.Grafts, Closed: s.Closed,
-			Gone: r.gone, Held: s.Held, Patience: s.Patience,
+			Gone: r.gone, Held: s.Held, Dead: r.dead, Patience: s.Patience,
 		}
 	}
 	t.Outcome, err = outcomeOf(r.decision)
@@ -221,6 +233,7 @@ func (t *Transcript) state() (tamiyo.State, error) {
 		state.HostLayers, state.Slots, state.Grafts = r.HostLayers, r.Slots, r.Grafts
 		state.Closed, state.Held = r.Closed, r.Held
 		state.Gone = func(id string) string { return r.Gone[id] }
+		state.Lives = func(id string) bool { return !slices.Contains(r.Dead, id) }
 		state.Patience = r.Patience
 	}
 	return state, nil

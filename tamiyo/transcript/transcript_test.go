@@ -115,6 +115,7 @@ func drawState(t *rapid.T, record *tamiyo.Record, number uint64) tamiyo.State {
 			gone := map[string]string{id: reason}
 			state.Gone = func(id string) string { return gone[id] }
 			state.Held = []string{id}
+			state.Lives = func(other string) bool { return other != id }
 		}
 		at := leyline.SeedLifecycleStage(rapid.Int32Range(1, 11).Draw(t, "stage"))
 		state.Packet.SeedStates = append(state.Packet.SeedStates, &leyline.SeedState{SeedId: id, Stage: at, Metrics: map[string]float32{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,7 +103,8 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 		Packet: packet, Grows: grows, TrainerID: report.TrainerID, Number: report.Number,
 		HostLayers: report.HostLayers, Slots: report.Slots, Grafts: report.Grafts,
 		Patience: decision.Patience, Closed: decision.Closed, Held: decision.Held,
-		Gone: func(id string) string { return decision.Gone[id] },
+		Gone:  func(id string) string { return decision.Gone[id] },
+		Lives: func(id string) bool { return slices.Contains(decision.Lives, id) },
 	})
 }
 

@@ -77,7 +77,9 @@ func TestScenario131_SeedOfARiskyBlueprintIsPaused(t *testing.T) {
 		o.hear("run-1")
 		delivery := o.report("run-1")
 		packet, _ := delivery.Payload.(*leyline.SystemStatePacket)
-		packet.SeedStates = []*leyline.SeedState{{SeedId: "seed", Stage: leyline.SeedLifecycleStage_SEED_STAGE_TRAINING}}
+		packet.SeedStates = []*leyline.SeedState{{
+			SeedId: "seed", Stage: leyline.SeedLifecycleStage_SEED_STAGE_TRAINING, Metrics: map[string]float32{trainer.MetricOrder: 1},
+		}}
 		told, err := trainer.ReadReport(delivery.Attributes)
 		if err != nil {
 			t.Fatal(err)
