@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -67,6 +68,7 @@ func TestPolicyCommandsSayWhatCameOfThem(t *testing.T) {
 	bus := onBus(t)
 	var mu sync.Mutex
 	var told, page string
+	var asked atomic.Pointer[string] // what the last update asks for
 	nissa := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -85,6 +87,8 @@ func TestPolicyCommandsSayWhatCameOfThem(t *testing.T) {
 			leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE: func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
 				mu.Lock()
 				defer mu.Unlock()
+				action := d.Attributes["policy_action"]
+				asked.Store(&action)
 				at := d.Payload.(*leyline.PolicyUpdate).GetIssuedAt().AsTime().UnixNano()
 				page = fmt.Sprintf(told, at-1) + "," + fmt.Sprintf(told, at)
 				return nil, nil
@@ -102,6 +106,15 @@ func TestPolicyCommandsSayWhatCameOfThem(t *testing.T) {
 	tell("policy_rolled_back")
 	if said := mustRun(t, "policy", "rollback"); !strings.Contains(said, "taken: policy_rolled_back; active is none, in the shadow v2") {
 		t.Error(said)
+	}
+	tell("policy_activated")
+	for _, line := range [][]string{{"activate"}, {"activate_uncompared", "--uncompared"}} {
+		if said := mustRun(t, append([]string{"policy", "activate", strings.Repeat("ab", 32)}, line[1:]...)...); !strings.Contains(said, "taken") {
+			t.Error(said)
+		}
+		if got := asked.Load(); got == nil || *got != line[0] {
+			t.Errorf("asked for %v, want %s", got, line[0])
+		}
 	}
 	tell("policy_update_rejected")
 	if _, err := run(t, "policy", "activate", strings.Repeat("ab", 32)); err == nil || !strings.Contains(err.Error(), "refused: nothing_before") {

@@ -28,8 +28,9 @@ import (
 func newPolicy() *cobra.Command {
 	policies := &cobra.Command{Use: "policy", Short: "Look into the controller's policies, and say which decides"}
 	policies.AddCommand(newPolicyList(), newPolicyShow(), newPolicyCompare(), newPolicyPublish(),
-		newPolicyAction("shadow", journal.ToShadow, "Have a policy asked beside what decides, and told of"),
-		newPolicyAction("activate", journal.Activate, "Have the policy decide that stands in the shadow"),
+		newPolicyAction("shadow", "Have a policy asked beside what decides, and told of",
+			func() journal.Action { return journal.ToShadow }),
+		newPolicyActivate(),
 		newPolicyRollback(), newPolicyTrain())
 	return policies
 }
@@ -225,7 +226,20 @@ func sendPolicy(ctx context.Context, update *leyline.PolicyUpdate, attributes ma
 	return issued, err
 }
 
-func newPolicyAction(name string, action journal.Action, short string) *cobra.Command {
+func newPolicyActivate() *cobra.Command {
+	uncompared := false
+	activate := newPolicyAction("activate", "Have the policy decide that stands in the shadow", func() journal.Action {
+		if uncompared {
+			return journal.ActivateUncompared
+		}
+		return journal.Activate
+	})
+	activate.Flags().BoolVar(&uncompared, "uncompared", false, "activate it though no run was decided beside it in the shadow")
+	return activate
+}
+
+// newPolicyAction is a command that has something done with one policy; asked says what, once the flags were read.
+func newPolicyAction(name, short string, asked func() journal.Action) *cobra.Command {
 	command := &cobra.Command{
 		Use:   name + " POLICY",
 		Short: short,
@@ -248,6 +262,7 @@ TAMIYO_POLICY_DIR keeps.`,
 				return issued, err
 			}
 		}
+		action := asked()
 		return sendPolicy(ctx, &leyline.PolicyUpdate{Version: 1, PolicyId: string(action)}, action.Attributes(digest))
 	})
 	return command

@@ -26,6 +26,7 @@ const (
 
 	ReasonUnusable      = "payload_unusable" // it is no network that can be evaluated
 	ReasonNotShadowed   = "not_shadowed"     // it is to be activated, and is not in the shadow
+	ReasonNotCompared   = "not_compared"     // likewise, and nothing was decided beside it there
 	ReasonNothingBefore = "nothing_before"   // it is to be rolled back, and nothing decided before
 )
 

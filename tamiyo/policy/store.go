@@ -42,9 +42,12 @@ type Config struct {
 	// there is none.
 	Fetch func(ctx context.Context, sum string, limit int) ([]byte, error)
 	// Share lays a payload where Fetch of every store of the fleet finds it [nowhere].
-	Share  func(ctx context.Context, payload []byte) error
-	Emit   func(*leyline.TelemetryPacket)
-	Logger *slog.Logger
+	Share func(ctx context.Context, payload []byte) error
+	// Compared says whether a policy of that version was ever asked in the shadow about what
+	// another decided; one that was not is activated only uncompared [nobody looks].
+	Compared func(ctx context.Context, version string) (bool, error)
+	Emit     func(*leyline.TelemetryPacket)
+	Logger   *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
@@ -58,6 +61,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Share == nil {
 		c.Share = func(context.Context, []byte) error { return nil }
+	}
+	if c.Compared == nil {
+		c.Compared = func(context.Context, string) (bool, error) { return true, nil }
 	}
 	if c.Emit == nil {
 		c.Emit = func(*leyline.TelemetryPacket) {}
