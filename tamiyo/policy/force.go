@@ -34,6 +34,9 @@ func after(f *journal.Force, action journal.Action, policy *accepted.Update, at 
 			return nil, ReasonNotShadowed
 		}
 		next.Active, next.Shadow = policy, nil
+		if f.Active != nil && f.Active.Digest == policy.Digest {
+			break // it decides already, and what decided before it is what decided before
+		}
 		next.Before = append([]*accepted.Update{f.Active}, f.Before[:min(len(f.Before), rollbacks-1)]...)
 	case journal.RollBack:
 		if len(f.Before) == 0 {
