@@ -43,7 +43,7 @@ func TestPublishSaysWhetherThePolicyWasTaken(t *testing.T) {
 		version string
 		reason  string
 	}{
-		"too large":        {bytes.Repeat([]byte("x"), 2<<20), "v1", "payload_too_large"},
+		"too large":        {bytes.Repeat([]byte("x"), 32<<20+1), "v1", "payload_too_large"},
 		"the rules'":       {file, tamiyo.DefaultPolicyVersion, "version_mismatch"},
 		"a long version":   {file, strings.Repeat("v", 129), "version_mismatch"},
 		"without contents": {nil, "v1", "empty"},

@@ -30,7 +30,7 @@ type Config struct {
 	Dir        string        // holds active.json and payloads/; created when missing
 	Freshness  time.Duration // oldest accepted issued_at; 0 accepts any age
 	ClockSkew  time.Duration // how far in the future issued_at may lie; default 5 s
-	MaxPayload int           // bytes; default 1 MiB
+	MaxPayload int           // bytes; default 32 MiB
 	// Now is the time by the clock of the bus [this machine's]. An update that is timely by
 	// either is.
 	Now func() time.Time
@@ -52,7 +52,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.ClockSkew = cmp.Or(max(c.ClockSkew, 0), 5*time.Second)
-	c.MaxPayload = cmp.Or(max(c.MaxPayload, 0), 1<<20)
+	c.MaxPayload = cmp.Or(max(c.MaxPayload, 0), 32<<20)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
