@@ -274,6 +274,12 @@ func (s shadowed) compared(version string, agreed bool) shadowed {
 	return s
 }
 
+// Compared says whether the policy of that version was asked in the shadow, in this run, about what
+// was decided.
+func (r *Record) Compared(version string) bool {
+	return r.Shadow.Policy == clippedWord(version) && r.Shadow.Agreed+r.Shadow.Differed > 0
+}
+
 func clippedWord(text string) string { return clipped(text[:min(len(text), maxText)]) }
 
 // policyRisk is the highest of what the policy says of those that would be begun.

@@ -42,6 +42,7 @@ func openController(
 		Now:       bus.bus.Now,
 		Fetch:     policies.Fetch(library),
 		Share:     policies.Share(library),
+		Compared:  policies.Compared(runs, logger),
 		Emit:      bus.telemetry.Acknowledge,
 		Logger:    logger,
 	})

@@ -150,7 +150,7 @@ func TestR16R43PoliciesAreStoredInOrderAndDecideNothing(t *testing.T) {
 		listen(t, peer, onEmergency, "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY),
 	}
 	large := policyUpdate("p", "large", time.Now())
-	payload := bytes.Repeat([]byte("large"), 60<<10) // 300 KiB
+	payload := bytes.Repeat([]byte("large"), 4<<20) // 20 MiB, as a prototype's network has
 	if large.Payload = payload; peer.Publish(t.Context(), oona.Message{Payload: large}) == nil {
 		t.Error("an envelope has room for it: it needs no reference")
 	}

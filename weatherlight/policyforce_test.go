@@ -6,8 +6,10 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/kernel"
+	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
@@ -67,7 +69,17 @@ func TestScenario113_PolicyComesIntoForceOnEveryInstance(t *testing.T) {
 	tell("v1", file, nil)
 	tell("", nil, journal.ToShadow.Attributes(digest))
 	inForce("", "v1", first, second)
-	tell("", nil, journal.Activate.Attributes(digest))
+	both := []*listener{
+		listen(t, peer, "oona.telemetry", "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY),
+		listen(t, peer, onEmergency, "nissa", leyline.BusMessageType_BUS_MESSAGE_TYPE_TELEMETRY),
+	}
+	tell("", nil, journal.Activate.Attributes(digest)) // no run was decided beside it
+	eventually(t, "it is refused", func() bool { return len(toldEvents(both, "policy_update_rejected")) == 1 })
+	if got := toldEvents(both, "policy_update_rejected")[0].GetAttributes()["reason"]; got != policy.ReasonNotCompared {
+		t.Errorf("refused as %s", got)
+	}
+	inForce("", "v1", first, second)
+	tell("", nil, journal.ActivateUncompared.Attributes(digest))
 	inForce("v1", "", first, second)
 	if err := first.stop(t); err != nil {
 		t.Error(err)

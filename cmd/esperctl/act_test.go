@@ -62,55 +62,90 @@ func serve(t *testing.T, nissa, weatherlight string) {
 	t.Setenv("WEATHERLIGHT_HTTP_ADDR", strings.TrimPrefix(service.URL, "http://"))
 }
 
-// A rollback that was refused must not look like one that was done.
-func TestPolicyCommandsSayWhatCameOfThem(t *testing.T) {
-	bus := onBus(t)
-	var mu sync.Mutex
-	var told, page string
-	nissa := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		if r.URL.Path == "/api/events" && told != "" {
-			_, _ = fmt.Fprintf(w, `{"events":[%s]}`, page)
-			return
-		}
-		_, _ = w.Write([]byte(`{"runs":[],"head":0,"events":[]}`))
-	}))
-	defer nissa.Close()
-	t.Setenv("NISSA_URL", nissa.URL)
+// desk is a leader of which Nissa tells, and that answers as it is told to.
+type desk struct {
+	nissa *httptest.Server
+
+	mu         sync.Mutex
+	told, page string
+	asked      string // what the last update asks for
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	bus, d := onBus(t), new(desk)
+	d.nissa = httptest.NewServer(d)
+	t.Setenv("NISSA_URL", d.nissa.URL)
 	fetch, end := context.WithCancel(t.Context())
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		_ = bus.Consume(fetch, fetch, oona.Subscription{Stream: "oona.policy", Group: "g", Handlers: map[leyline.BusMessageType]oona.Handler{
-			leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE: func(_ context.Context, d *oona.Delivery) ([]oona.Message, error) {
-				mu.Lock()
-				defer mu.Unlock()
-				at := d.Payload.(*leyline.PolicyUpdate).GetIssuedAt().AsTime().UnixNano()
-				page = fmt.Sprintf(told, at-1) + "," + fmt.Sprintf(told, at)
-				return nil, nil
-			},
+			leyline.BusMessageType_BUS_MESSAGE_TYPE_POLICY_UPDATE: d.take,
 		}})
 	})
-	defer reading.Wait()
-	defer end()
-	tell := func(name string) {
-		mu.Lock()
-		defer mu.Unlock()
-		page = ""
-		told = `{"seq":1,"kind":"event","name":"` + name + `","details":{"issued_at_ns":"%d","reason":"nothing_before","active":"none","shadow":"v2"}}`
+	t.Cleanup(func() { end(); reading.Wait(); d.nissa.Close() })
+	return d
+}
+
+func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if r.URL.Path == "/api/events" && d.told != "" {
+		_, _ = fmt.Fprintf(w, `{"events":[%s]}`, d.page)
+		return
 	}
-	tell("policy_rolled_back")
+	_, _ = w.Write([]byte(`{"runs":[],"head":0,"events":[]}`))
+}
+
+func (d *desk) take(_ context.Context, delivery *oona.Delivery) ([]oona.Message, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked = delivery.Attributes["policy_action"]
+	at := delivery.Payload.(*leyline.PolicyUpdate).GetIssuedAt().AsTime().UnixNano()
+	d.page = fmt.Sprintf(d.told, at-1) + "," + fmt.Sprintf(d.told, at)
+	return nil, nil
+}
+
+// tells has what is asked from now on answered by an event.
+func (d *desk) tells(name, details string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.page = ""
+	d.told = `{"seq":1,"kind":"event","name":"` + name + `","details":{"issued_at_ns":"%d",` + details + `}}`
+}
+
+func (d *desk) heard() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.asked
+}
+
+const nowInForce = `"active":"none","shadow":"v2"`
+
+// A rollback that was refused must not look like one that was done.
+func TestPolicyCommandsSayWhatCameOfThem(t *testing.T) {
+	d := newDesk(t)
+	d.tells("policy_rolled_back", nowInForce)
 	if said := mustRun(t, "policy", "rollback"); !strings.Contains(said, "taken: policy_rolled_back; active is none, in the shadow v2") {
 		t.Error(said)
 	}
-	tell("policy_update_rejected")
+	d.tells("policy_activated", nowInForce)
+	for _, line := range [][]string{{"activate"}, {"activate_uncompared", "--uncompared"}} {
+		if said := mustRun(t, append([]string{"policy", "activate", strings.Repeat("ab", 32)}, line[1:]...)...); !strings.Contains(said, "taken") {
+			t.Error(said)
+		}
+		if got := d.heard(); got != line[0] {
+			t.Errorf("asked for %s, want %s", got, line[0])
+		}
+	}
+	d.tells("policy_update_rejected", `"reason":"nothing_before"`)
 	if _, err := run(t, "policy", "activate", strings.Repeat("ab", 32)); err == nil || !strings.Contains(err.Error(), "refused: nothing_before") {
 		t.Errorf("got %v", err)
 	}
 	if said := mustRun(t, "policy", "rollback", "--wait", "0s"); !strings.Contains(said, "sent as ") {
 		t.Error(said)
 	}
-	nissa.Close()
+	d.nissa.Close()
 	if said := mustRun(t, "policy", "rollback"); !strings.Contains(said, "not known") {
 		t.Error(said)
 	}

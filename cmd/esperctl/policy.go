@@ -19,6 +19,8 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/inspect"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
@@ -28,8 +30,9 @@ import (
 func newPolicy() *cobra.Command {
 	policies := &cobra.Command{Use: "policy", Short: "Look into the controller's policies, and say which decides"}
 	policies.AddCommand(newPolicyList(), newPolicyShow(), newPolicyCompare(), newPolicyPublish(),
-		newPolicyAction("shadow", journal.ToShadow, "Have a policy asked beside what decides, and told of"),
-		newPolicyAction("activate", journal.Activate, "Have the policy decide that stands in the shadow"),
+		newPolicyAction("shadow", "Have a policy asked beside what decides, and told of",
+			func() journal.Action { return journal.ToShadow }),
+		newPolicyActivate(),
 		newPolicyRollback(), newPolicyTrain())
 	return policies
 }
@@ -167,24 +170,22 @@ func namedPolicy(kept []inspect.Kept, name string) (inspect.Kept, error) {
 
 func newPolicyPublish() *cobra.Command {
 	update := &leyline.PolicyUpdate{Version: 1}
-	publish := &cobra.Command{
-		Use:   "publish FILE",
-		Short: "Publish a policy: it is stored, and decides nothing yet",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(command *cobra.Command, args []string) error {
-			payload, err := os.ReadFile(args[0])
-			if err != nil {
-				return err
-			}
-			if len(payload) == 0 {
-				return fmt.Errorf("%s is empty", args[0])
-			}
-			if _, err := network.Read(payload); err != nil {
-				fmt.Fprintf(command.ErrOrStderr(), "%s will be stored and can never decide: %v\n", args[0], err)
-			}
-			return publishPolicy(command.Context(), update, payload, command.OutOrStdout())
-		},
-	}
+	const short = "Publish a policy: it is stored, and decides nothing yet"
+	publish := &cobra.Command{Use: "publish FILE", Short: short, Long: short + ". It prints its digest.", Args: cobra.ExactArgs(1)}
+	act.Policy(publish, func(ctx context.Context, args []string) (issued time.Time, digest string, err error) {
+		payload, err := os.ReadFile(args[0])
+		if err != nil {
+			return issued, "", err
+		}
+		if err := publishable(update, payload); err != nil {
+			return issued, "", fmt.Errorf("%s: %w", args[0], err)
+		}
+		if _, err := network.Read(payload); err != nil {
+			fmt.Fprintf(publish.ErrOrStderr(), "%s can be stored, and can never decide: %v\n", args[0], err)
+		}
+		issued, err = publishPolicy(ctx, update, payload)
+		return issued, payloads.ReferTo(payload).Checksum, err
+	})
 	publish.Flags().StringVar(&update.PolicyId, "id", "", "name of the policy")
 	publish.Flags().StringVar(&update.TamiyoPolicyVersion, "policy-version", "", "its version, as decisions will name it")
 	publish.Flags().StringVar(&update.TrainingRunId, "run", "", "the run that it was trained in")
@@ -192,11 +193,30 @@ func newPolicyPublish() *cobra.Command {
 	return publish
 }
 
+// publishable says before anything is sent, or laid into the library, what every leader would refuse.
+func publishable(update *leyline.PolicyUpdate, payload []byte) error {
+	resolved, err := settings.Load(settings.Options{})
+	if err != nil {
+		return err
+	}
+	if len(payload) == 0 {
+		return errors.New("it is empty")
+	}
+	config := policy.Config{}
+	if resolved.Tamiyo.VerifyUpdates {
+		config.Rules = tamiyo.DefaultPolicyVersion
+	}
+	if reason := config.Unfit(update.GetTamiyoPolicyVersion(), len(payload)); reason != "" {
+		return fmt.Errorf("it would be refused: %s; docs/controller.md says what that means", reason)
+	}
+	return nil
+}
+
 // inEnvelope is the largest payload that travels in its envelope, in bytes; a larger one is
 // laid into the kernel library and referred to.
 const inEnvelope = 128 << 10
 
-func publishPolicy(ctx context.Context, update *leyline.PolicyUpdate, payload []byte, out io.Writer) error {
+func publishPolicy(ctx context.Context, update *leyline.PolicyUpdate, payload []byte) (issued time.Time, err error) {
 	var attributes map[string]string
 	update.Payload = payload
 	if len(payload) > inEnvelope {
@@ -205,15 +225,11 @@ func publishPolicy(ctx context.Context, update *leyline.PolicyUpdate, payload []
 			return err
 		})
 		if err != nil {
-			return err
+			return issued, err
 		}
 		update.Payload, attributes = nil, payloads.ReferTo(payload).Attributes()
 	}
-	if _, err := sendPolicy(ctx, update, attributes); err != nil {
-		return err
-	}
-	fmt.Fprintln(out, payloads.ReferTo(payload).Checksum)
-	return nil
+	return sendPolicy(ctx, update, attributes)
 }
 
 func sendPolicy(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) (issued time.Time, err error) {
@@ -225,7 +241,20 @@ func sendPolicy(ctx context.Context, update *leyline.PolicyUpdate, attributes ma
 	return issued, err
 }
 
-func newPolicyAction(name string, action journal.Action, short string) *cobra.Command {
+func newPolicyActivate() *cobra.Command {
+	uncompared := false
+	activate := newPolicyAction("activate", "Have the policy decide that stands in the shadow", func() journal.Action {
+		if uncompared {
+			return journal.ActivateUncompared
+		}
+		return journal.Activate
+	})
+	activate.Flags().BoolVar(&uncompared, "uncompared", false, "activate it though no run was decided beside it in the shadow")
+	return activate
+}
+
+// newPolicyAction is a command that has something done with one policy; asked says what, once the flags were read.
+func newPolicyAction(name, short string, asked func() journal.Action) *cobra.Command {
 	command := &cobra.Command{
 		Use:   name + " POLICY",
 		Short: short,
@@ -234,7 +263,7 @@ POLICY is a digest in full, or the id or the beginning of the digest of one that
 TAMIYO_POLICY_DIR keeps.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: offer(1, policyIDs),
 	}
-	act.Policy(command, func(ctx context.Context, args []string) (issued time.Time, err error) {
+	act.Policy(command, func(ctx context.Context, args []string) (issued time.Time, _ string, err error) {
 		digest := strings.ToLower(args[0])
 		if raw, err := hex.DecodeString(digest); err != nil || len(raw) != 32 {
 			err := withPolicies(func(_ string, kept []inspect.Kept) error {
@@ -245,10 +274,12 @@ TAMIYO_POLICY_DIR keeps.`,
 				return err
 			})
 			if err != nil {
-				return issued, err
+				return issued, "", err
 			}
 		}
-		return sendPolicy(ctx, &leyline.PolicyUpdate{Version: 1, PolicyId: string(action)}, action.Attributes(digest))
+		action := asked()
+		issued, err = sendPolicy(ctx, &leyline.PolicyUpdate{Version: 1, PolicyId: string(action)}, action.Attributes(digest))
+		return issued, "", err
 	})
 	return command
 }
@@ -256,9 +287,10 @@ TAMIYO_POLICY_DIR keeps.`,
 func newPolicyRollback() *cobra.Command {
 	const short = "Have the policy decide that decided before, or the rules alone"
 	command := &cobra.Command{Use: "rollback", Short: short, Long: short + ".", Args: cobra.NoArgs}
-	act.Policy(command, func(ctx context.Context, _ []string) (time.Time, error) {
+	act.Policy(command, func(ctx context.Context, _ []string) (time.Time, string, error) {
 		update := &leyline.PolicyUpdate{Version: 1, PolicyId: string(journal.RollBack)}
-		return sendPolicy(ctx, update, journal.RollBack.Attributes(""))
+		issued, err := sendPolicy(ctx, update, journal.RollBack.Attributes(""))
+		return issued, "", err
 	})
 	return command
 }

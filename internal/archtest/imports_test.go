@@ -83,7 +83,7 @@ var allowedImports = map[string][]string{
 	},
 	"weatherlight/internal/capability": {"karn", "kasmina", "urza"},
 	"weatherlight/internal/evidence":   {"leyline", "oona", "tamiyo", "tamiyo/fieldreport", "urza"},
-	"weatherlight/internal/policies":   {"leyline", "oona", "tamiyo", "tamiyo/policy", "urza"},
+	"weatherlight/internal/policies":   {"leyline", "oona", "tamiyo", "tamiyo/policy", "urza", "weatherlight/internal/control"},
 	"weatherlight/internal/bootlog":    {"supervise"},
 	"weatherlight/internal/status": {
 		"leyline", "telemetry", "supervise", "oona", "tezzeret", "urza", "internal/version",

@@ -29,11 +29,14 @@ func after(f *journal.Force, action journal.Action, policy *accepted.Update, at 
 	switch action {
 	case journal.ToShadow:
 		next.Shadow = policy
-	case journal.Activate:
+	case journal.Activate, journal.ActivateUncompared:
 		if f.Shadow == nil || f.Shadow.Digest != policy.Digest {
 			return nil, ReasonNotShadowed
 		}
 		next.Active, next.Shadow = policy, nil
+		if f.Active != nil && f.Active.Digest == policy.Digest {
+			break // it decides already, and what decided before it is what decided before
+		}
 		next.Before = append([]*accepted.Update{f.Active}, f.Before[:min(len(f.Before), rollbacks-1)]...)
 	case journal.RollBack:
 		if len(f.Before) == 0 {
@@ -67,6 +70,11 @@ func (s *Store) act(ctx context.Context, update *leyline.PolicyUpdate, attribute
 	if reason != "" {
 		return refused(reason)
 	}
+	if action == journal.Activate {
+		if err := s.insistCompared(ctx, update, target); err != nil {
+			return err
+		}
+	}
 	networks, err := s.prepare(ctx, action, force, target)
 	if errors.Is(err, network.ErrUnusable) {
 		return refused(ReasonUnusable)
@@ -81,6 +89,18 @@ func (s *Store) act(ctx context.Context, update *leyline.PolicyUpdate, attribute
 		s.config.Emit(forcePacket(action, force))
 	}
 	return err
+}
+
+// insistCompared refuses a policy that was never asked in the shadow about what another decided.
+func (s *Store) insistCompared(ctx context.Context, update *leyline.PolicyUpdate, policy *accepted.Update) error {
+	compared, err := s.config.Compared(ctx, policy.Metadata.GetTamiyoPolicyVersion())
+	if err != nil {
+		return fmt.Errorf("find out whether it was compared: %w", err)
+	}
+	if !compared {
+		return &RejectedError{Reason: ReasonNotCompared, PolicyID: update.GetPolicyId()}
+	}
+	return nil
 }
 
 // enter brings into force what an update asks for, unless time has made it one to refuse.
@@ -343,7 +363,8 @@ func (s *Store) decider(policy *accepted.Update) *network.Decider {
 
 func forcePacket(action journal.Action, force *journal.Force) *leyline.TelemetryPacket {
 	name := map[journal.Action]string{
-		journal.ToShadow: "policy_shadowed", journal.Activate: "policy_activated", journal.RollBack: "policy_rolled_back",
+		journal.ToShadow: "policy_shadowed", journal.RollBack: "policy_rolled_back",
+		journal.Activate: "policy_activated", journal.ActivateUncompared: "policy_activated",
 	}[action]
 	describe := func(policy *accepted.Update) string {
 		if policy == nil {
@@ -351,10 +372,13 @@ func forcePacket(action journal.Action, force *journal.Force) *leyline.Telemetry
 		}
 		return policy.Metadata.GetTamiyoPolicyVersion() + " " + policy.Digest
 	}
+	told := []string{"active", describe(force.Active), "shadow", describe(force.Shadow), issuedAt, strconv.FormatInt(force.At.IssuedAt, 10)}
+	if action == journal.ActivateUncompared {
+		told = append(told, "uncompared", "true")
+	}
 	return telemetry.New("tamiyo", "tamiyo-policy-force").
 		About(name, fmt.Sprint(force.At)).
 		Health(leyline.HealthStatus_HEALTH_STATUS_HEALTHY, name).
-		WithEvents(telemetry.Event(name, leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO,
-			"active", describe(force.Active), "shadow", describe(force.Shadow), issuedAt, strconv.FormatInt(force.At.IssuedAt, 10))).
+		WithEvents(telemetry.Event(name, leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO, told...)).
 		Build()
 }

@@ -100,3 +100,22 @@ func TestRollbackThatIsStoppedChangesNothing(t *testing.T) {
 	}
 	want(t, store, "v2", "")
 }
+
+// Who activates what decides already changes nothing that a rollback would have to take back.
+func TestRollbackGoesBehindAPolicyThatWasActivatedTwice(t *testing.T) {
+	clock := &clock{time.Now().Add(-time.Minute)}
+	store := twoActivated(t, new(shelf), clock)
+	second := networkOf(t, 2, network.Features)
+	for _, action := range []journal.Action{journal.ToShadow, journal.Activate} {
+		if err := clock.act(t, store, action, second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(t, store, "v2", "")
+	for _, active := range []string{"v1", ""} {
+		if err := clock.act(t, store, journal.RollBack, nil); err != nil {
+			t.Fatal(err)
+		}
+		want(t, store, active, "")
+	}
+}

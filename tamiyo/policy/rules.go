@@ -26,6 +26,7 @@ const (
 
 	ReasonUnusable      = "payload_unusable" // it is no network that can be evaluated
 	ReasonNotShadowed   = "not_shadowed"     // it is to be activated, and is not in the shadow
+	ReasonNotCompared   = "not_compared"     // likewise, and nothing was decided beside it there
 	ReasonNothingBefore = "nothing_before"   // it is to be rolled back, and nothing decided before
 )
 
@@ -80,13 +81,27 @@ const maxMetadata = 4096
 // maxVersion bounds a version, in bytes: decisions name it in full.
 const maxVersion = 128
 
+// Unfit is the reason for which every store of this configuration refuses a policy of that version
+// and size in bytes, whatever it keeps; empty when there is none.
+func (c Config) Unfit(version string, size int) string {
+	switch c = c.withDefaults(); {
+	case size > c.MaxPayload:
+		return ReasonTooLarge
+	case c.Rules == "" || version == "": // not looked at; and one without a version is stored, and cannot decide
+		return ""
+	case strings.TrimSpace(version) == "" || len(version) > maxVersion || version == c.Rules:
+		return ReasonVersion
+	}
+	return ""
+}
+
 // misnamed says whether the version of a payload does not tell it from all others that are
 // known. One without a version can be kept, and not decide.
 func (s *Store) misnamed(version, digest string) bool {
 	if s.config.Rules == "" || version == "" {
 		return false
 	}
-	if strings.TrimSpace(version) == "" || len(version) > maxVersion || version == s.config.Rules {
+	if s.config.Unfit(version, 0) != "" {
 		return true
 	}
 	s.mu.Lock()

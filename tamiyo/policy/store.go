@@ -30,7 +30,7 @@ type Config struct {
 	Dir        string        // holds active.json and payloads/; created when missing
 	Freshness  time.Duration // oldest accepted issued_at; 0 accepts any age
 	ClockSkew  time.Duration // how far in the future issued_at may lie; default 5 s
-	MaxPayload int           // bytes; default 1 MiB
+	MaxPayload int           // bytes; default 32 MiB
 	// Now is the time by the clock of the bus [this machine's]. An update that is timely by
 	// either is.
 	Now func() time.Time
@@ -42,14 +42,17 @@ type Config struct {
 	// there is none.
 	Fetch func(ctx context.Context, sum string, limit int) ([]byte, error)
 	// Share lays a payload where Fetch of every store of the fleet finds it [nowhere].
-	Share  func(ctx context.Context, payload []byte) error
-	Emit   func(*leyline.TelemetryPacket)
-	Logger *slog.Logger
+	Share func(ctx context.Context, payload []byte) error
+	// Compared says whether a policy of that version was ever asked in the shadow about what
+	// another decided; one that was not is activated only uncompared [nobody looks].
+	Compared func(ctx context.Context, version string) (bool, error)
+	Emit     func(*leyline.TelemetryPacket)
+	Logger   *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
 	c.ClockSkew = cmp.Or(max(c.ClockSkew, 0), 5*time.Second)
-	c.MaxPayload = cmp.Or(max(c.MaxPayload, 0), 1<<20)
+	c.MaxPayload = cmp.Or(max(c.MaxPayload, 0), 32<<20)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -58,6 +61,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Share == nil {
 		c.Share = func(context.Context, []byte) error { return nil }
+	}
+	if c.Compared == nil {
+		c.Compared = func(context.Context, string) (bool, error) { return true, nil }
 	}
 	if c.Emit == nil {
 		c.Emit = func(*leyline.TelemetryPacket) {}

@@ -233,6 +233,26 @@ func TestEachRefusalIsItsOwnPacket(t *testing.T) {
 	}
 }
 
+// A prototype's sender may leave the time out: its versions are the order then, until something is
+// dated. With a bound on their age all are refused.
+func TestUpdatesWithoutATimeGoByTheirVersions(t *testing.T) {
+	undated := func(number uint32) *leyline.PolicyUpdate {
+		return &leyline.PolicyUpdate{Version: number, PolicyId: "p", TamiyoPolicyVersion: fmt.Sprint("v", number), Payload: []byte{1, byte(number)}}
+	}
+	policies := openStore(t, Config{})
+	for number := range uint32(3) {
+		if err := policies.Accept(t.Context(), undated(number), nil); err != nil {
+			t.Error(err)
+		}
+	}
+	wantRejected(t, policies.Accept(t.Context(), undated(1), nil), ReasonReplayed)
+	if err := policies.Accept(t.Context(), update("p", "dated", time.Now(), "x"), nil); err != nil {
+		t.Error(err)
+	}
+	wantRejected(t, policies.Accept(t.Context(), undated(4), nil), ReasonReplayed)
+	wantRejected(t, openStore(t, Config{Freshness: time.Hour}).Accept(t.Context(), undated(0), nil), ReasonStale)
+}
+
 func TestFreshnessIsMeasuredWhenTheUpdateArrives(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

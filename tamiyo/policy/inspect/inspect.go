@@ -63,13 +63,10 @@ func Folder(dir string) ([]Kept, error) {
 
 // Usable is why the payload of a policy that is kept in a folder cannot decide, or nil.
 func Usable(dir string, kept Kept) error {
-	payload, err := payloads.Read(dir, kept.Digest, kernelSize)
+	payload, err := payloads.Read(dir, kept.Digest, int64(kept.Size))
 	if err != nil {
 		return err
 	}
 	_, err = network.Read(payload)
 	return err
 }
-
-// kernelSize is the most that a kernel may have, in bytes.
-const kernelSize = 16 << 20

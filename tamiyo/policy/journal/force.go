@@ -16,7 +16,9 @@ type Action string
 const (
 	ToShadow Action = "shadow"   // it is asked, and told of, beside what decides
 	Activate Action = "activate" // it decides
-	RollBack Action = "rollback" // what decided before decides again
+	// ActivateUncompared has it decide though no run was decided beside it in the shadow.
+	ActivateUncompared Action = "activate_uncompared"
+	RollBack           Action = "rollback" // what decided before decides again
 )
 
 // Attributes are those that the envelope of an action needs; digest is the policy's, none

@@ -153,3 +153,32 @@ func TestAPolicyHasTheTimeOfAStep(t *testing.T) {
 		}
 	})
 }
+
+// eagerly is a policy that would begin whatever it is asked about.
+type eagerly struct{ version string }
+
+func (e eagerly) Version() string { return e.version }
+
+func (eagerly) Judge(_ context.Context, rows [][]float32) ([][]float32, error) { return rows, nil }
+
+// Whether a policy was compared in the shadow, the record of a run tells any instance.
+func TestShadowIsFoundInTheRun(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		o := open(t, url, "a", eager, func(c *control.Config) {
+			c.Controller = tamiyo.NewController(tamiyo.Config{
+				Patience: 1, Policies: func() (tamiyo.Policy, tamiyo.Policy) { return nil, eagerly{"v1"} },
+			})
+		})
+		o.hear("run-1")
+		other := open(t, url, "b")
+		if other.view("run-1").Tamiyo.Compared("v1") {
+			t.Error("it was not asked yet")
+		}
+		o.hear("run-1", "run-1")
+		for version, want := range map[string]bool{"v1": true, "v2": false, "": false} {
+			if got := other.view("run-1").Tamiyo.Compared(version); got != want {
+				t.Errorf("%q was compared: %v", version, got)
+			}
+		}
+	})
+}

@@ -8,12 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"math"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/urza"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
 // Fetch reads payloads that lie in the kernel library.
@@ -52,6 +55,37 @@ func InForce(store *policy.Store) (active, shadow tamiyo.Policy) {
 		shadow = beside
 	}
 	return active, shadow
+}
+
+// Runs are those that are decided on.
+type Runs interface {
+	Runs(ctx context.Context, after string, limit int) ([]string, error)
+	View(ctx context.Context, run string) (*control.View, error)
+}
+
+// Compared asks whether the policy of a version was asked in the shadow about what was decided in
+// any run. What cannot be read of one is told of and left out.
+func Compared(runs Runs, logger *slog.Logger) func(ctx context.Context, version string) (bool, error) {
+	return func(ctx context.Context, version string) (bool, error) {
+		names, err := runs.Runs(ctx, "", math.MaxInt)
+		if err != nil {
+			return false, fmt.Errorf("list runs: %w", err)
+		}
+		for _, run := range names {
+			view, err := runs.View(ctx, run)
+			switch {
+			case ctx.Err() != nil:
+				return false, ctx.Err()
+			case errors.Is(err, oona.ErrUnavailable):
+				return false, err
+			case err != nil:
+				logger.Error("what is stored of a run cannot be read; it is left out", "run", run, "error", err)
+			case view != nil && view.Tamiyo != nil && view.Tamiyo.Compared(version):
+				return true, nil
+			}
+		}
+		return false, nil
+	}
 }
 
 // Take takes updates in. catchUp learns first what the others told: whoever led before may have

@@ -3,6 +3,9 @@ package policies
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,10 +14,12 @@ import (
 	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
+	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
+	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
 // desk takes updates in as the leader does.
@@ -116,5 +121,53 @@ func TestNothingIsTakenInBeforeWhatTheOthersToldIsLearned(t *testing.T) {
 	d.behind = nil
 	if err := d.deliver("1", 1, update, nil); err != nil || d.caughtUp != 2 {
 		t.Errorf("%v after %d looks", err, d.caughtUp)
+	}
+}
+
+// book is what is known of runs; err is of those whose record is nil.
+type book struct {
+	records map[string]*tamiyo.Record
+	err     error
+}
+
+func (b book) Runs(context.Context, string, int) ([]string, error) {
+	if b.records == nil {
+		return nil, b.err
+	}
+	return slices.Sorted(maps.Keys(b.records)), nil
+}
+
+func (b book) View(_ context.Context, run string) (*control.View, error) {
+	if record := b.records[run]; record != nil {
+		return &control.View{Tamiyo: record}, nil
+	}
+	return nil, b.err
+}
+
+// One run that cannot be read does not hide the others, and no answer is no answer.
+func TestComparedIsAskedOfAllRuns(t *testing.T) {
+	type records = map[string]*tamiyo.Record
+	compared, other := new(tamiyo.Record), new(tamiyo.Record)
+	compared.Shadow.Policy, compared.Shadow.Differed = "v1", 1
+	other.Shadow.Policy, other.Shadow.Agreed = "v2", 1
+	for name, row := range map[string]struct {
+		book  book
+		want  bool
+		fails error
+	}{
+		"no run":                  {},
+		"another's":               {book: book{records: records{"a": new(tamiyo.Record), "b": other, "c": nil}}},
+		"the last of several":     {book: book{records: records{"a": other, "b": compared}}, want: true},
+		"one that cannot be read": {book: book{records{"a": nil}, errors.New("format 2")}},
+		"behind one that cannot":  {book: book{records{"a": nil, "b": compared}, errors.New("format 2")}, want: true},
+		"the bus is away":         {book: book{records{"a": nil, "b": compared}, oona.ErrUnavailable}, fails: oona.ErrUnavailable},
+		"no list of runs":         {book: book{err: oona.ErrUnavailable}, fails: oona.ErrUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ask := Compared(row.book, slog.New(slog.DiscardHandler))
+			if got, err := ask(t.Context(), "v1"); got != row.want || !errors.Is(err, row.fails) {
+				t.Errorf("compared %v, %v", got, err)
+			}
+		})
 	}
 }

@@ -21,16 +21,19 @@ func ofPolicy(issued time.Time) question {
 			return "", nil
 		case e.Name == "policy_update_rejected":
 			return "", &refusedError{e.Details["reason"], "", "controller.md"}
+		case e.Details["digest"] != "":
+			return "taken: " + e.Name, nil
 		default:
 			return fmt.Sprintf("taken: %s; active is %s, in the shadow %s", e.Name, e.Details["active"], e.Details["shadow"]), nil
 		}
 	}}
 }
 
-// Policy has a command send what is to be done with policies, and say what came of it. send
-// tells when that was issued. That Nissa does not answer, or does not let in, is said and is no reason to
+// Policy has a command send an update of policies, and say what came of it. send tells when that
+// was issued, and what the command is to answer once it is not refused; it answers what came of it when that
+// is empty. That Nissa does not answer, or does not let in, is said and is no reason to
 // send nothing: a rollback is asked for in need.
-func Policy(command *cobra.Command, send func(ctx context.Context, args []string) (issued time.Time, err error)) {
+func Policy(command *cobra.Command, send func(ctx context.Context, args []string) (issued time.Time, answer string, err error)) {
 	var f flags
 	f.bindWait(command)
 	command.Long += "\nExit 0 when the leader has taken it, 1 when it has refused it, 3 when nobody has answered within --wait."
@@ -40,13 +43,17 @@ func Policy(command *cobra.Command, send func(ctx context.Context, args []string
 		if f.wait > 0 {
 			answers = orSay(ctx, command.ErrOrStderr())
 		}
-		issued, err := send(ctx, args)
+		issued, answer, err := send(ctx, args)
 		if err != nil {
 			return err
 		}
 		said, err := answers.await(ctx, ofPolicy(issued), f.wait)
 		if err != nil {
 			return err
+		}
+		if answer != "" {
+			fmt.Fprintln(command.ErrOrStderr(), process.Printable(said))
+			said = answer
 		}
 		_, err = fmt.Fprintln(command.OutOrStdout(), process.Printable(said))
 		return err
