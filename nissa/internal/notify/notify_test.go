@@ -116,6 +116,11 @@ func TestWebhooksHaveTheFormOfAlertmanagers(t *testing.T) {
 	if labels := first["labels"].(map[string]any); labels["alertname"] != "bus_lag" || labels["metric"] != "normal" || labels["source"] != "weatherlight" {
 		t.Errorf("labels %v", labels)
 	}
+	for i, want := range []any{nil, alert.Recovered} {
+		if said := alerts[i].(map[string]any)["annotations"].(map[string]any); said["reason"] != want {
+			t.Errorf("the reason of a %s alert is %v, want %v", alerts[i].(map[string]any)["status"], said["reason"], want)
+		}
+	}
 }
 
 // No part of an address is in what is said of a failure, however it comes about.
