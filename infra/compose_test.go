@@ -2,7 +2,6 @@ package infra
 
 import (
 	"bytes"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,9 +29,8 @@ type deployment struct {
 }
 
 type container struct {
-	Image    string
-	Profiles []string // of those that are started when they are asked for
-	Build    struct {
+	Image string
+	Build struct {
 		Context, Dockerfile string
 		Args                map[string]string
 	}
@@ -97,7 +95,6 @@ func (c container) environ() (pairs []string) {
 
 func TestN25ComposeStartsInOrderAndLooksAfterEveryService(t *testing.T) {
 	d := resolve(t)
-	maps.DeleteFunc(d.Services, func(_ string, c container) bool { return len(c.Profiles) > 0 })
 	if len(d.Services) != 3 || len(d.ours()) != 2 {
 		t.Fatalf("services are %v", d.Services)
 	}

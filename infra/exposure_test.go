@@ -54,7 +54,7 @@ func mustHaveItsToken(t *testing.T, name string, environ []string, mounted map[s
 }
 
 func TestComposeServicesHaveTheirTokens(t *testing.T) {
-	d, mounted := resolve(t), make(map[string][]string)
+	d, mounted := observed(t), make(map[string][]string)
 	for name, c := range d.Services {
 		for _, given := range c.Secrets {
 			mounted[name] = append(mounted[name], given.Source)

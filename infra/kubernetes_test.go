@@ -297,7 +297,7 @@ func mustBeConfined(t *testing.T, name string, p pod) {
 // The images beside ours, and how they are started, are those of the compose files.
 func TestManifestsRunWhatComposeRuns(t *testing.T) {
 	all, _ := resources(t)
-	composed := resolve(t).Services
+	composed := observed(t).Services
 	for name, c := range workloads(t, all) {
 		if c.Image != composed[name].Image {
 			t.Errorf("%s is %s, and %s in the compose files", name, c.Image, composed[name].Image)

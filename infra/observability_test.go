@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/esper-lite/weatherlight/nissa"
+	"github.com/esper-lite/weatherlight/nissa/drill"
 )
 
 const observability = "observability"
@@ -47,17 +49,50 @@ func TestEveryRuleOfPrometheusIsTested(t *testing.T) {
 	}
 }
 
-// The file to copy is the one that Nissa has in itself.
+// managerURL is where Nissa finds the Alertmanager beside it.
+const managerURL = "alertmanager+http://alertmanager:9093"
+
+// toAlertmanager are the shipped rules with Alertmanager in the place of all receivers.
+func toAlertmanager(t *testing.T) []byte {
+	t.Helper()
+	_, written, begins := strings.Cut(string(nissa.ShippedRules(nissa.Thresholds{})), "\nrules:\n")
+	if !begins {
+		t.Fatal("the shipped rules have no rules")
+	}
+	written = regexp.MustCompile(`receivers: \[.*\]`).ReplaceAllString(written, "receivers: [alertmanager]")
+	return []byte(`# The rules of nissa-rules.yml, which go to the Alertmanager beside Nissa: alertmanager.yml says who is told.
+receivers:
+  - name: alertmanager
+    url: ` + managerURL + "\n\nrules:\n" + written)
+}
+
+// The file to copy is the one that Nissa has in itself, and so are the rules of the one for Alertmanager.
 func TestRulesToCopyAreTheShippedOnes(t *testing.T) {
-	path := filepath.Join(observability, "nissa-rules.yml")
-	shipped := nissa.ShippedRules(nissa.Thresholds{})
-	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile(path, shipped, 0o644); err != nil {
-			t.Fatal(err)
+	for name, shipped := range map[string][]byte{
+		"nissa-rules.yml": nissa.ShippedRules(nissa.Thresholds{}), "nissa-alertmanager.yml": toAlertmanager(t),
+	} {
+		path := filepath.Join(observability, name)
+		if os.Getenv("UPDATE") != "" {
+			if err := os.WriteFile(path, shipped, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal([]byte(read(t, path)), shipped) {
+			t.Errorf("%s is out of date: UPDATE=1 go test ./infra -run RulesToCopy", path)
 		}
 	}
-	if !bytes.Equal([]byte(read(t, observability, "nissa-rules.yml")), shipped) {
-		t.Errorf("%s is out of date: UPDATE=1 go test ./infra -run RulesToCopy", path)
+}
+
+// Each rule of the file for Alertmanager arrives where it says.
+func TestRulesForAlertmanagerArrive(t *testing.T) {
+	results, err := drill.Run(t.Context(), drill.Config{Rules: []byte(read(t, observability, "nissa-alertmanager.yml"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		if r.Fault != "" || !slices.Contains(r.Receivers, "alertmanager") {
+			t.Errorf("%s is told to %q: %s", r.Rule, r.Receivers, r.Fault)
+		}
 	}
 }
 
@@ -70,9 +105,15 @@ func read(t testing.TB, parts ...string) string {
 	return string(text)
 }
 
-// What the compose file mounts is there, and the configuration names what it mounts.
+// observed is the deployment with what watches it.
+func observed(t testing.TB) deployment {
+	t.Helper()
+	return resolve(t, "docker-compose.observability.yml")
+}
+
+// What the compose files mount is there, and the configuration names what it mounts.
 func TestN24ComposeMountsTheObservabilityFiles(t *testing.T) {
-	d := resolve(t)
+	d := observed(t)
 	for name, wanted := range map[string][]string{
 		"prometheus": {"prometheus.yml", "rules.yml"}, "alertmanager": {"alertmanager.yml"},
 	} {
@@ -83,9 +124,22 @@ func TestN24ComposeMountsTheObservabilityFiles(t *testing.T) {
 			}
 		}
 	}
+	rules := d.Services["nissa"].Environment["NISSA_RULES_FILE"]
+	mount := filepath.Join(observability, "nissa-alertmanager.yml") + ":" + rules + ":ro"
+	if mounted := strings.Join(d.Services["nissa"].Volumes, "\n"); rules == "" || !strings.Contains(mounted, mount) {
+		t.Errorf("Nissa reads its rules from %q, and is given %s", rules, mounted)
+	}
 	for _, name := range []string{"prometheus", "alertmanager", "grafana"} {
-		if !slices.Equal(d.Services[name].Profiles, []string{"observability"}) {
-			t.Errorf("%s is started by the profiles %q", name, d.Services[name].Profiles)
+		c := d.Services[name]
+		if !c.ReadOnly || !slices.Contains(c.CapDrop, "ALL") || !slices.Contains(c.SecurityOpt, "no-new-privileges:true") {
+			t.Errorf("%s may do more than it needs: %+v", name, c)
+		}
+	}
+	for _, service := range d.Services {
+		for _, port := range service.Ports {
+			if !strings.HasPrefix(port, "127.0.0.1:") {
+				t.Errorf("open to the network: %s", port)
+			}
 		}
 	}
 	for _, target := range []string{"nissa:9100", "weatherlight:9180", "alertmanager:9093"} {
@@ -99,7 +153,7 @@ func TestN24ComposeMountsTheObservabilityFiles(t *testing.T) {
 // Grafana finds the dashboards where the compose file mounts them, they ask the source that it is given, and each has a
 // name of its own. What they ask for is checked against a run, by the end-to-end tests.
 func TestGrafanaIsGivenTheDashboards(t *testing.T) {
-	mounted := strings.Join(resolve(t).Services["grafana"].Volumes, "\n")
+	mounted := strings.Join(observed(t).Services["grafana"].Volumes, "\n")
 	var sources struct{ Datasources []struct{ UID, URL string } }
 	parse(t, &sources, observability, "grafana", "provisioning", "datasources", "prometheus.yml")
 	var providers struct {

@@ -111,6 +111,9 @@ func (s *Service) handle(ctx context.Context, d *oona.Delivery) ([]oona.Message,
 		s.recorder.repeat(d.Type)
 		return nil, nil
 	}
+	if s.kept != nil {
+		s.recorder.store.leaveOut(message.LeftOut())
+	}
 	s.record(d.Payload, d.Stream+"\x00"+d.ID)
 	return nil, nil
 }

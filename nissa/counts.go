@@ -91,21 +91,32 @@ func (c *counts) register(registry *prometheus.Registry, size func() int) {
 	)
 }
 
-// storeGauges show what the store keeps.
-type storeGauges struct{ runs, bytes, most, retention *prometheus.GaugeVec }
+// storeCounts show what the store keeps, and what it does not.
+type storeCounts struct {
+	runs, bytes, most, retention *prometheus.GaugeVec
+	dropped                      *prometheus.CounterVec
+}
 
-func newStoreGauges(c *counts) *storeGauges {
-	return &storeGauges{
+func newStoreCounts(c *counts) *storeCounts {
+	return &storeCounts{
 		runs:      c.gauge("nissa_store_runs", "Training runs in the store."),
 		bytes:     c.gauge("nissa_store_bytes", "About what the store keeps."),
 		most:      c.gauge("nissa_store_max_bytes", "What the store keeps at most: from there on the oldest makes room."),
 		retention: c.gauge("nissa_store_retention_seconds", "Age at which what the store keeps is removed."),
+		dropped:   c.counter("nissa_events_dropped_total", "Events that were not stored: those beyond the first 256 of a packet."),
 	}
 }
 
-func (g *storeGauges) set(size runstore.Size) {
+func (g *storeCounts) set(size runstore.Size) {
 	g.runs.WithLabelValues().Set(float64(size.Runs))
 	g.bytes.WithLabelValues().Set(float64(size.Bytes))
 	g.most.WithLabelValues().Set(float64(size.MostBytes))
 	g.retention.WithLabelValues().Set(size.Retention.Seconds())
+}
+
+// leaveOut counts events that the store does not take.
+func (g *storeCounts) leaveOut(events int) {
+	if events > 0 {
+		g.dropped.WithLabelValues().Add(float64(events))
+	}
 }

@@ -100,6 +100,26 @@ func TestWhatIsSaidOfRunsIsKept(t *testing.T) {
 	})
 }
 
+// A forge that compiles everything anew sends hundreds of events in one packet.
+func TestEventsOfAPacketAreKeptOrCounted(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t).URL
+	r := runWith(t, Config{Bus: connect(t, url, secret), Store: Store{URL: sqliteURL(t)}}).ready()
+	sender := connectAs(t, url, secret, "sender")
+	for source, events := range map[string]int{"tezzeret": 256, "urza": 300} {
+		told := packet(source)
+		for i := range events {
+			told.Event(fmt.Sprint("event_", i), leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO)
+		}
+		publish(t, sender.PublishTelemetry(t.Context(), told.Build(), leyline.MessagePriority_MESSAGE_PRIORITY_NORMAL))
+	}
+	r.eventually("256 events of each", func() bool {
+		var feed struct{ Events []struct{ Source string } }
+		return r.answers("/api/events?kind=event&limit=1000", &feed) && len(feed.Events) == 512
+	})
+	r.shows("nissa_events_dropped_total 44")
+}
+
 // While the store is away nothing is acknowledged, and nothing is lost.
 func TestOutageOfTheStoreLosesNothing(t *testing.T) {
 	t.Parallel()

@@ -16,7 +16,7 @@ type recorder struct {
 	registry *prometheus.Registry
 	series   *seriesTable
 	counts   *counts
-	store    *storeGauges
+	store    *storeCounts
 
 	mu        sync.Mutex
 	telemetry *recent
@@ -38,7 +38,7 @@ func newRecorder(limits Limits) *recorder {
 	r := &recorder{
 		registry:  prometheus.NewRegistry(),
 		counts:    counts,
-		store:     newStoreGauges(counts),
+		store:     newStoreCounts(counts),
 		series:    newSeriesTable(limits, counts.dropped, flags),
 		telemetry: newRecent(limits.Recent),
 		states:    newRecent(limits.Recent),
@@ -52,7 +52,7 @@ func newRecorder(limits Limits) *recorder {
 		levels:    newCapped(limits, counts.signals),
 	}
 	counts.register(r.registry, r.series.size)
-	r.registry.MustRegister(r.store.runs, r.store.bytes, r.store.most, r.store.retention)
+	r.registry.MustRegister(r.store.runs, r.store.bytes, r.store.most, r.store.retention, r.store.dropped)
 	for _, row := range counts.rows {
 		for _, name := range namesOf(row) {
 			r.series.own[name] = struct{}{}

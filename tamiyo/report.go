@@ -1,6 +1,7 @@
 package tamiyo
 
 import (
+	"cmp"
 	"strconv"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -10,8 +11,8 @@ import (
 
 const reportVersion = 1
 
-// report tells how seed s ended; lastAlive is the last stage it lived in.
-func (e *evaluation) report(s seed, lastAlive stage) *leyline.FieldReport {
+// report tells how seed s ended; lastAlive is the last stage it lived in, and gone Kasmina's word for why.
+func (e *evaluation) report(s seed, lastAlive stage, gone string) *leyline.FieldReport {
 	report := &leyline.FieldReport{
 		Version:                 reportVersion,
 		ReportId:                e.identify("field-report", s.ID),
@@ -24,7 +25,7 @@ func (e *evaluation) report(s seed, lastAlive stage) *leyline.FieldReport {
 		ObservationWindowEpochs: count32(e.record.Evaluated - s.Born),
 		IssuedAt:                timestamppb.New(e.now),
 		TamiyoPolicyVersion:     s.begunBy(e.policy),
-		Notes:                   notes(s),
+		Notes:                   notes(s, gone),
 	}
 	if s.Considered != "" {
 		note(report, "considered", s.Considered)
@@ -75,7 +76,7 @@ func reportMetrics(s seed, packet *leyline.SystemStatePacket) map[string]float32
 	return metrics
 }
 
-func notes(s seed) string {
+func notes(s seed, gone string) string {
 	switch {
 	case s.Stage == stageFossilized:
 		return "fossilized"
@@ -84,6 +85,6 @@ func notes(s seed) string {
 	case s.Cause != "":
 		return s.Cause
 	default:
-		return "removed_by_host"
+		return cmp.Or(clipped(gone), "removed_by_host")
 	}
 }

@@ -153,12 +153,13 @@ const chances = 3
 // end closes a seed with a field report and gives the host time to show what it
 // can do without, or with, it.
 func (e *evaluation) end(s seed, lastAlive stage) seed {
+	var gone string
 	if s.Cause == "" && s.Stage != stageFossilized && e.state.Gone != nil {
-		if gone := e.state.Gone(s.ID); spares(gone) {
+		if gone = e.state.Gone(s.ID); spares(gone) {
 			s.Cause = gone
 		}
 	}
-	report := e.report(s, lastAlive)
+	report := e.report(s, lastAlive, gone)
 	switch {
 	case s.Stage == stageFossilized, s.Cause == causeRestarted, s.Blueprint == "":
 	case s.blamed():

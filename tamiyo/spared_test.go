@@ -1,6 +1,7 @@
 package tamiyo
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 )
@@ -10,7 +11,7 @@ func TestBlueprintIsSparedForWhatItsSeedCouldNotHelp(t *testing.T) {
 	t.Parallel()
 	for reason, spared := range map[string]bool{
 		"retired": true, "withdrawn": true, "pruned": true, "rolled_back_with_another": true,
-		"": false, "rolled_back": false, "no_gain": false, "removed_by_host": false,
+		"": false, "rolled_back": false, "impact regressed": false, "removed_by_host": false,
 	} {
 		t.Run(reason, func(t *testing.T) {
 			t.Parallel()
@@ -23,6 +24,9 @@ func TestBlueprintIsSparedForWhatItsSeedCouldNotHelp(t *testing.T) {
 			reports := r.report(1).Reports
 			if len(reports) != 1 || Spares(reports[0]) != spared || (reports[0].GetOutcome() == neutral) != spared {
 				t.Fatalf("reports %v", reports)
+			}
+			if want := cmp.Or(reason, "removed_by_host"); reports[0].GetNotes() != want {
+				t.Errorf("the report says %q, want %q", reports[0].GetNotes(), want)
 			}
 			slot := r.record.Slots["layer1"]
 			if slices.Contains(slot.WrittenOff, "BP002") == spared || (slot.Setbacks["BP002"] == 1) != spared {

@@ -161,6 +161,10 @@ func TestQuietSummaryIsSteadyAndLeavesOutWhatNeverHappened(t *testing.T) {
 	if len(packet.GetEvents()) != 0 {
 		t.Errorf("events %v", packet.GetEvents())
 	}
+	eventually(t, "the boot is told of", func() bool {
+		boot := r.summaryPacket(t.Context()).GetSystemHealth().GetIndicators()["boot"]
+		return strings.Contains(boot, fmt.Sprintf(" in %d steps, longest: ", len(stepNames())))
+	})
 	for _, name := range []string{"bsds_provenance", "bsds_hazard", "alarms", "nissa"} {
 		if text, there := packet.GetSystemHealth().GetIndicators()[name]; there {
 			t.Errorf("indicator %s is %q though nothing happened", name, text)

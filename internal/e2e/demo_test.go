@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	ossignal "os/signal"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -384,6 +386,23 @@ func mustLeaveNothing(t *testing.T, how string, server *redistest.Server, scratc
 			t.Errorf("after %s %s has a consumer: %s", how, name, text)
 		}
 	}
+}
+
+// TestDemoThatIsWatchedShowsAlerts: the page of a demo has all that Nissa's page has.
+func TestDemoThatIsWatchedShowsAlerts(t *testing.T) {
+	begin(t)
+	p := launch(t, t.TempDir(), nil, "esperctl", "demo", "--watch", "--repeats", "1", "--pace", "0")
+	page := regexp.MustCompile(`page +http://(\S+)/`)
+	eventually(t, "the page is there", patience, func() bool { return page.MatchString(p.stdout.String()) })
+	addr := page.FindStringSubmatch(p.stdout.String())[1]
+	for path, want := range map[string]string{"/api/alerts": `"alerts":`, "/api/objectives": "bus_messages"} {
+		if code, body, err := get(addr, path); err != nil || code != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s, %v", path, code, tail(body), err)
+		}
+	}
+	eventually(t, "the demo has grown", patience, func() bool { return strings.Contains(p.stdout.String(), "stays until Ctrl-C") })
+	p.signal(syscall.SIGINT)
+	p.exit(stopBound)
 }
 
 // TestInterruptedDemoCleansUp presses Ctrl-C in the middle.

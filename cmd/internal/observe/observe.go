@@ -25,7 +25,7 @@ const (
 // ErrEnded is the end of a page that nobody closed.
 var ErrEnded = errors.New("the page has ended")
 
-// Config says what is observed, and where it is shown. All but alerts is required.
+// Config says what is observed, and where it is shown.
 type Config struct {
 	Bus     string // address
 	Keyring *signing.Keyring
@@ -33,8 +33,15 @@ type Config struct {
 	Group  string
 	HTTP   nissa.HTTP
 	Store  nissa.Store
-	Alerts *nissa.Alerts // nil: none are looked for
+	Alerts bool // look for what is wrong by the shipped rules, and tell of it on the bus
 	Logger *slog.Logger
+}
+
+func (c Config) alerts() *nissa.Alerts {
+	if !c.Alerts {
+		return nil
+	}
+	return &nissa.Alerts{Rules: func() ([]byte, string, error) { return nissa.ShippedRules(nissa.Thresholds{}), "", nil }}
 }
 
 // Page is a Nissa that runs.
@@ -59,7 +66,7 @@ func Open(ctx context.Context, config Config) (*Page, error) {
 	}
 	service, err := nissa.New(nissa.Config{
 		Bus: bus, Name: config.Group, HTTP: config.HTTP, Group: config.Group, Store: config.Store,
-		Alerts: config.Alerts, Logger: config.Logger,
+		Alerts: config.alerts(), Logger: config.Logger,
 	})
 	if err != nil {
 		return nil, errors.Join(err, bus.Close())

@@ -125,6 +125,9 @@ func TestObjectivesAreShown(t *testing.T) {
 	if len(shown.Objectives) != 1 || shown.Objectives[0]["name"] != "cool" || shown.Objectives[0]["budget_left"] != -1.0 {
 		t.Errorf("%+v", shown)
 	}
+	if rates := shown.Objectives[0]["burn_rates"].(map[string]any); shown.Objectives[0]["window"] != "1h" || rates["6m"] == nil {
+		t.Errorf("windows are not as a file has them: %+v", shown)
+	}
 	var summary struct {
 		SLO    map[string]struct{ Total, Violations, Burn_rate float64 }
 		Alerts map[string]struct{ Source string }

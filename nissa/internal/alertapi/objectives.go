@@ -3,6 +3,8 @@ package alertapi
 import (
 	"net/http"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/objectives"
 	"github.com/esper-lite/weatherlight/nissa/internal/wish"
@@ -37,15 +39,15 @@ func (a api) objectives(w http.ResponseWriter, _ *http.Request) {
 
 func objectiveOf(s objectives.Status) objective {
 	o := objective{
-		Name: s.Objective.Name, Summary: s.Objective.Summary, Target: s.Objective.Target, Window: s.Objective.Window.String(),
-		Total: s.Count.Total, Bad: s.Count.Bad, Runbook: s.Objective.Runbook,
+		Name: s.Objective.Name, Summary: s.Objective.Summary, Target: s.Objective.Target,
+		Window: model.Duration(s.Objective.Window).String(), Total: s.Count.Total, Bad: s.Count.Bad, Runbook: s.Objective.Runbook,
 	}
 	if !s.Known {
 		return o
 	}
 	o.Attained, o.BudgetLeft, o.BurnRates = &s.Attained, &s.Left, map[string]float64{}
 	for _, burn := range s.Burns {
-		o.BurnRates[burn.Window.String()] = burn.Rate
+		o.BurnRates[model.Duration(burn.Window).String()] = burn.Rate
 	}
 	for _, speed := range []string{objectives.Fast, objectives.Slow} {
 		if s.Burning[speed] {

@@ -228,7 +228,7 @@ func TestBudgetsThatBurnAreAnAlert(t *testing.T) {
 	h := newHook(t)
 	d := start(t, quick+fmt.Sprintf(`
 receivers: [{name: hook, url: %q}]
-objectives: [{name: fresh, summary: s, target: 0.9, window: 1h, metric: age, good: value < 5, receivers: hook}]
+objectives: [{name: fresh, summary: s, target: 0.9, window: 30d, metric: age, good: value < 5, receivers: hook}]
 `, h.url), nil, nil)
 	for range 20 {
 		d.Observe(telemetry.New("store", "p").Metric("age", 9, "").Build())
@@ -237,6 +237,9 @@ objectives: [{name: fresh, summary: s, target: 0.9, window: 1h, metric: age, goo
 	status := d.Objectives()[0]
 	if !status.Known || math.Abs(status.Left+9) > 1e-9 {
 		t.Errorf("%+v", status)
+	}
+	if said := d.Alerts()[0].Detail; !strings.HasSuffix(said, "times too fast (over 5m)") {
+		t.Errorf("it says %q", said)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/grouping"
@@ -151,7 +152,8 @@ func (d *Desk) Collect(metrics chan<- prometheus.Metric) {
 		show(rowAttained, prometheus.GaugeValue, s.Attained, ofObjective, s.Objective.Name)
 		show(rowLeft, prometheus.GaugeValue, s.Left, ofObjective, s.Objective.Name)
 		for _, burn := range s.Burns {
-			show(rowBurn, prometheus.GaugeValue, burn.Rate, []string{"objective", "window"}, s.Objective.Name, burn.Window.String())
+			window := model.Duration(burn.Window).String()
+			show(rowBurn, prometheus.GaugeValue, burn.Rate, []string{"objective", "window"}, s.Objective.Name, window)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/grouping"
@@ -225,7 +227,7 @@ func burning(s objectives.Status) string {
 		}
 	}
 	return fmt.Sprintf("%.1f %% of the error budget is left, it burns up to %.1f times too fast (over %s)",
-		100*s.Left, worst.Rate, worst.Window)
+		100*s.Left, worst.Rate, model.Duration(worst.Window))
 }
 
 // speak puts on the bus what happened.

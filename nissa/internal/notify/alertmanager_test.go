@@ -68,7 +68,7 @@ func TestAlertmanagerTakesAlertsAndTheirEnd(t *testing.T) {
 			t.Error(err)
 		}
 		for _, a := range body.Alerts {
-			told.add(fmt.Sprintf("%s %s %s %s", a.Status, a.Labels["alertname"], a.Labels["odd_name"], a.Annotations["detail"]))
+			told.add(fmt.Sprintf("%s %s %s %s %s", a.Status, a.Labels["alertname"], a.Labels["odd_name"], a.Annotations["reason"], a.Annotations["detail"]))
 		}
 	}))
 	t.Cleanup(hook.Close)
@@ -87,10 +87,10 @@ func TestAlertmanagerTakesAlertsAndTheirEnd(t *testing.T) {
 	if err := s.Send(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the webhook hears that it fires", func() bool { return strings.Contains(told.all(), "firing bus_lag x \U0001F4A5 backlog") })
+	eventually(t, "the webhook hears that it fires", func() bool { return strings.Contains(told.all(), "firing bus_lag x  \U0001F4A5 backlog") })
 	last.Resolved[0].Ended = time.Now()
 	if err := s.Send(t.Context(), last); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the webhook hears that it has ended", func() bool { return strings.Contains(told.all(), "resolved bus_lag x") })
+	eventually(t, "the webhook hears that it has ended", func() bool { return strings.Contains(told.all(), "resolved bus_lag x recovered") })
 }

@@ -48,7 +48,7 @@ func started() grouping.Notification {
 
 func ended() grouping.Notification {
 	a := alertOf("weatherlight", "backlog is 7")
-	a.State, a.Ended, a.Reason = alert.Resolved, noon.Add(time.Minute), alert.Recovered
+	a.State, a.Ended, a.Reason = alert.Resolved, noon.Add(61*time.Minute), alert.Recovered
 	return grouping.Notification{Receiver: "them", Rule: "bus_lag", Resolved: []alert.Alert{a}, At: time.Now()}
 }
 
@@ -80,7 +80,7 @@ func TestEachServiceIsSpokenToInItsOwnProtocol(t *testing.T) {
 				want []string
 			}{
 				{started(), []string{service.fired, "weatherlight metric=normal", "backlog is 7", "docs/x.md"}},
-				{ended(), []string{service.resolved, "after 1m0s"}},
+				{ended(), []string{service.resolved, "recovered, after 1h1m"}},
 			} {
 				if err := s.Send(t.Context(), step.n); err != nil {
 					t.Fatal(err)
@@ -88,6 +88,9 @@ func TestEachServiceIsSpokenToInItsOwnProtocol(t *testing.T) {
 				for _, want := range step.want {
 					if !strings.Contains(h.all(), want) {
 						t.Errorf("no %q in\n%s", want, h.all())
+					}
+					if strings.Contains(h.all(), "m0s") {
+						t.Errorf("a time as no file has it in\n%s", h.all())
 					}
 				}
 			}
@@ -115,6 +118,11 @@ func TestWebhooksHaveTheFormOfAlertmanagers(t *testing.T) {
 	}
 	if labels := first["labels"].(map[string]any); labels["alertname"] != "bus_lag" || labels["metric"] != "normal" || labels["source"] != "weatherlight" {
 		t.Errorf("labels %v", labels)
+	}
+	for i, want := range []any{nil, alert.Recovered} {
+		if said := alerts[i].(map[string]any)["annotations"].(map[string]any); said["reason"] != want {
+			t.Errorf("the reason of a %s alert is %v, want %v", alerts[i].(map[string]any)["status"], said["reason"], want)
+		}
 	}
 }
 

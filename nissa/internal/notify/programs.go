@@ -87,6 +87,9 @@ func annotationsOf(a alert.Alert) map[string]string {
 	if a.Runbook != "" {
 		annotations["runbook"] = a.Runbook
 	}
+	if a.Reason != "" {
+		annotations["reason"] = a.Reason
+	}
 	return annotations
 }
 

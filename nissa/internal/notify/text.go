@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/esper-lite/weatherlight/nissa/internal/alert"
 	"github.com/esper-lite/weatherlight/nissa/internal/grouping"
 )
@@ -41,7 +43,8 @@ func text(n grouping.Notification) string {
 		lines = append(lines, fmt.Sprintf("firing: %s, %s, since %s", place(a), a.Detail, clock(a.Since)))
 	}
 	for _, a := range n.Resolved {
-		lines = append(lines, fmt.Sprintf("resolved: %s, %s, after %s", place(a), a.Reason, a.Ended.Sub(a.Since).Round(time.Second)))
+		lasted := model.Duration(a.Ended.Sub(a.Since).Round(time.Second))
+		lines = append(lines, fmt.Sprintf("resolved: %s, %s, after %s", place(a), a.Reason, lasted))
 	}
 	if n.Unnamed > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more", n.Unnamed))

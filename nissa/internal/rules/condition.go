@@ -151,7 +151,7 @@ func Window(text string) (time.Duration, error) {
 	case err != nil:
 		return 0, fmt.Errorf("%q is no window such as 5m", text)
 	case window <= 0 || time.Duration(window) > maxWindow:
-		return 0, fmt.Errorf("the window %s is not between 1s and %s", text, maxWindow)
+		return 0, fmt.Errorf("the window %s is not between 1s and %s", text, model.Duration(maxWindow))
 	}
 	return time.Duration(window), nil
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -240,7 +241,7 @@ func (p *parser) objective(path []any, written writtenObjective) Objective {
 		p.fault(at(path, "target"), "a target is a share between 0 and 1, both excluded, such as 0.999; it is %g", written.Target)
 	}
 	if window < leastWindow || window > longestWindow {
-		p.fault(at(path, "window"), "a window is from 1h to 90d; it is %s", window)
+		p.fault(at(path, "window"), "a window is from 1h to 90d; it is %s", model.Duration(window))
 	}
 	objective := Objective{
 		Name: written.Name, Summary: written.Summary, Runbook: written.Runbook, Target: written.Target, Window: window,

@@ -96,7 +96,7 @@ func (l *Leader) silence() time.Duration { return max(silentLeast, silentInterva
 func (r *Run) noteInterval(at time.Time) {
 	passed := min(at.Sub(r.Reported), maxInterval)
 	switch {
-	case passed <= 0 || r.Reported.Before(r.LedSince):
+	case r.Reported.IsZero() || passed <= 0 || r.Reported.Before(r.LedSince):
 	case r.Interval == 0:
 		r.Interval = passed
 	default:

@@ -96,12 +96,15 @@ func TestTrainerIsNotSilentBeforeItsSecondReportIsOverdue(t *testing.T) {
 		seconds int
 		want    string
 	}{
-		"one report":               {first, 600, Running},
-		"one report, and no more":  {first, 901, Silent},
-		"two reports":              {second, 600 + 1799, Running},
-		"two, and no more":         {second, 600 + 1801, Silent},
-		"one of who took it over":  {append(slices.Clone(second), reportOfTrainer("b", "a", 1200)), 1800, Running},
-		"one of who only reports":  {[]Message{reportOfTrainer("", "", 0)}, 600, Running},
+		"one report":                           {first, 600, Running},
+		"one report, and no more":              {first, 901, Silent},
+		"two reports":                          {second, 600 + 1799, Running},
+		"two, and no more":                     {second, 600 + 1801, Silent},
+		"one of who took it over":              {append(slices.Clone(second), reportOfTrainer("b", "a", 1200)), 1800, Running},
+		"one of who only reports":              {[]Message{reportOfTrainer("", "", 0)}, 600, Running},
+		"one of who only reports, and no more": {[]Message{reportOfTrainer("", "", 0)}, 901, Silent},
+		"two of who only reports, and no more": {
+			[]Message{reportOfTrainer("", "", 0), reportOfTrainer("", "", 600)}, 600 + 1801, Silent},
 		"two, a second apart":      {append(slices.Clone(first), reportOfTrainer("a", "", 1)), 62, Silent},
 		"two of who only reports":  {[]Message{reportOfTrainer("", "", 0), reportOfTrainer("", "", 600)}, 1200, Running},
 		"the same, told two times": {append(slices.Clone(first), first...), 600, Running},

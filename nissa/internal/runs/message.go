@@ -84,6 +84,15 @@ func (m *Message) name() (kind, owner, id string, made int64) {
 	}
 }
 
+// LeftOut is how many events of a packet are too many to be kept.
+func (m *Message) LeftOut() int {
+	packet, is := m.Payload.(*leyline.TelemetryPacket)
+	if !is {
+		return 0
+	}
+	return len(packet.GetEvents()) - len(eventsOf(packet))
+}
+
 const (
 	lateness = 24 * time.Hour // a packet that waited longer on a disk is dated by its arrival
 	skew     = time.Minute

@@ -63,10 +63,15 @@ func isTranscript(s string) bool {
 	return s != "" && len(s) <= maxTranscript && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
+// eventsOf are the events of a packet that are looked at.
+func eventsOf(p *leyline.TelemetryPacket) []*leyline.TelemetryEvent {
+	events := p.GetEvents()
+	return events[:min(len(events), maxEvents)]
+}
+
 // feedOf are the events of a packet that belong to the feed.
 func feedOf(p *leyline.TelemetryPacket) (events []*leyline.TelemetryEvent) {
-	all := p.GetEvents()
-	for _, event := range all[:min(len(all), maxEvents)] {
+	for _, event := range eventsOf(p) {
 		if !repeated[event.GetDescription()] {
 			events = append(events, event)
 		}
@@ -226,8 +231,7 @@ func pointsOf(p *leyline.TelemetryPacket) []Figure {
 
 // alarmsOf are the alarms that a packet says are raised.
 func alarmsOf(p *leyline.TelemetryPacket) (alarms []*leyline.TelemetryEvent) {
-	events := p.GetEvents()
-	for _, event := range events[:min(len(events), maxEvents)] {
+	for _, event := range eventsOf(p) {
 		if event.GetDescription() == eventAlarm {
 			alarms = append(alarms, event)
 		}

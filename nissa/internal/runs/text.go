@@ -16,7 +16,7 @@ const (
 	maxText   = 512 // bytes of any other text
 	maxPairs  = 48  // details of one event
 	maxNumber = 64  // figures of one report, or of one seed in it
-	maxEvents = 64  // of one packet
+	maxEvents = 256 // of one packet, as many as a forge tells at once
 	maxSeeds  = 128 // of one report
 	maxPoints = 512 // figures that are kept of a source's last packet
 

@@ -1,15 +1,19 @@
 // Package bootlog keeps what each step of a boot came to, for the pages that are there before the
 // boot is over.
 //
-// A [Log] hears of each step from the supervisor (Step), and tells of all of them (Steps) and of
-// the one in hand (Booting). The composition root makes one.
+// A [Log] hears of each step from the supervisor (Step), and tells of all of them (Steps), of
+// the one in hand (Booting) and, afterwards, of how long they took (Booted). The composition root
+// makes one.
 package bootlog
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/esper-lite/weatherlight/supervise"
 )
@@ -46,6 +50,27 @@ func (l *Log) Steps() []supervise.Trace {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.steps)
+}
+
+// named is how many steps of a boot that is over are named.
+const named = 3
+
+// Booted says how long the boot took, and which steps the longest. Before it is over it says nothing.
+func (l *Log) Booted() string {
+	steps := l.Steps()
+	if len(steps) < len(l.names) {
+		return ""
+	}
+	var took time.Duration
+	for _, step := range steps {
+		took += step.Took
+	}
+	slices.SortStableFunc(steps, func(a, b supervise.Trace) int { return cmp.Compare(b.Took, a.Took) })
+	var longest []string
+	for _, step := range steps[:min(len(steps), named)] {
+		longest = append(longest, step.Step+" "+step.Took.Round(time.Millisecond).String())
+	}
+	return fmt.Sprintf("%s in %d steps, longest: %s", took.Round(time.Millisecond), len(steps), strings.Join(longest, ", "))
 }
 
 // Booting says which step is in hand, or at which one the boot ended.

@@ -35,6 +35,7 @@ type Summary struct {
 	Workers   health.Workers
 	Alarms    []health.Alarm
 	Nissa     *nissawatch.Status // nil: there is none to ask
+	Boot      string             // what the boot came to; empty while it is not over
 	Emergency string             // the reason of the last one, or empty
 	Mirror    *Mirror
 }
@@ -96,6 +97,9 @@ func (s Summary) Packet() *leyline.TelemetryPacket {
 	reportAlarms(packet, s.Alarms)
 	if s.Nissa != nil {
 		packet.Indicator("nissa", s.Nissa.State)
+	}
+	if s.Boot != "" {
+		packet.Indicator("boot", s.Boot)
 	}
 	s.Mirror.indicate(packet)
 	status, summary := s.Workers.Overall(s.Alarms)

@@ -21,6 +21,7 @@ func (d *demo) openPage(ctx context.Context) (*observe.Page, error) {
 	page, err := observe.Open(ctx, observe.Config{
 		Bus: d.service.BusURL(), Keyring: d.keyring, Group: "esper-" + d.name + "-nissa",
 		HTTP: listen.Nissa(d.settings.Nissa.Listener()), Store: nissa.Store{URL: d.settings.Nissa.DatabaseURL.Reveal()},
+		Alerts: !d.options.join, // others on a bus hear of what is wrong there by a Nissa of theirs
 		Logger: process.NewLogger(os.Stderr, slog.LevelWarn),
 	})
 	if err == nil {

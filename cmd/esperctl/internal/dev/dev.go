@@ -117,11 +117,8 @@ func showPage(ctx context.Context, s *service.Service, greet func(page string) e
 	}
 	page, err := observe.Open(ctx, observe.Config{
 		Bus: s.BusURL(), Keyring: keyring, Group: "nissa-service", HTTP: listen.Nissa(resolved.Nissa.Listener()),
-		Store: nissa.Store{URL: resolved.Nissa.DatabaseURL.Reveal()},
-		Alerts: &nissa.Alerts{Rules: func() ([]byte, string, error) {
-			return nissa.ShippedRules(nissa.Thresholds{}), "", nil
-		}},
-		Logger: s.Logger.With("service", "nissa"),
+		Store:  nissa.Store{URL: resolved.Nissa.DatabaseURL.Reveal()},
+		Alerts: true, Logger: s.Logger.With("service", "nissa"),
 	})
 	if ctx.Err() != nil {
 		return nil // asked to end meanwhile: nothing failed

@@ -124,11 +124,11 @@ check("what was told of a run is drawn: its baseline, the share of a seed as a h
 });
 
 check("who works, and how it booted, is shown", async () => {
-  await sender.send(telemetry({ source: "weatherlight", summary: "ready after a boot of 1.5 s", indicators: { state: "ready" }, metrics: {
+  await sender.send(telemetry({ source: "weatherlight", summary: "steady", indicators: { boot: "1.54s in 10 steps, longest: urza catalogue 1.2s, tezzeret forge 300ms, oona connection 40ms" }, metrics: {
     "weatherlight.uptime_s": 75, "weatherlight.restarts_total": 2, "weatherlight.worker.control_stream.running": 1, "weatherlight.worker.control_stream.restarts": 2, "weatherlight.worker.forge_again.running": 0 } }));
   const page = await open(base, "#/workers");
   const shown = page.locator("main");
-  await until("the service is told of", async () => (await shown.innerText()).includes("ready after a boot of 1.5 s"), 10_000);
+  await until("the service is told of", async () => /Boot\s+1\.54s in 10 steps, longest: urza catalogue 1\.2s/i.test(await shown.innerText()), 10_000);
   const workers = await page.locator("ul.workers li").allInnerTexts();
   want(workers.some((text) => /control stream\s+2 restarts/.test(text)) && workers.some((text) => /forge again\s+not running/.test(text)), JSON.stringify(workers));
   want(/Up for\s+1 ?m/.test(await shown.innerText()), `it is not said for how long: ${await shown.innerText()}`);
