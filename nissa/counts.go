@@ -112,6 +112,7 @@ func (g *storeCounts) set(size runstore.Size) {
 	g.bytes.WithLabelValues().Set(float64(size.Bytes))
 	g.most.WithLabelValues().Set(float64(size.MostBytes))
 	g.retention.WithLabelValues().Set(size.Retention.Seconds())
+	g.dropped.WithLabelValues() // 0 before the first
 }
 
 // leaveOut counts events that the store does not take.
