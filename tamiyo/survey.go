@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"slices"
 
 	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
@@ -173,25 +172,12 @@ func (e planner) room() bool {
 	return e.record.growing()+planned < e.config.MaxGrowing && len(e.record.Seeds)+planned < e.config.MaxSeeds
 }
 
-// slotOrder is the order in which slots take their turn: by how often something was tried
-// there, whatever came of it, times the positions at which the same weights are at work. At
-// a slot of many a seed learns less for its work, and is the less worth a trial.
-func (e planner) slotOrder(a, b string) int {
-	turn := func(name string) float64 {
-		return float64(1+e.record.tried(name)) * positions(e.state.Slots[name])
-	}
-	return cmp.Or(cmp.Compare(turn(a), turn(b)), cmp.Compare(a, b))
-}
-
 // fillSlots goes through the free slots in their order. What may grow at one is asked only when it is its turn: to know it may
 // mean to compile.
 func (e planner) fillSlots(denied bool) {
-	for _, name := range slices.SortedFunc(maps.Keys(e.state.Slots), e.slotOrder) {
+	for _, name := range e.record.Turns(e.state.Slots) {
 		if !e.room() || e.plan.overdue {
 			break
-		}
-		if !isWord(name) || e.record.occupied(name) {
-			continue
 		}
 		e.plan.asked = true
 		candidates, err := e.ask(name, denied)

@@ -117,7 +117,12 @@ func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) err
 		}
 		took := time.Since(begun)
 		outcome := runrecord.Outcome[tamiyo.Record]{
-			Record: decision.Record, Stands: func() { r.tell(ctx, run, &decision, recording, took) },
+			Record: decision.Record, Stands: func() {
+				r.tell(ctx, run, &decision, recording, took)
+				if decision.Record != nil && state.Grows {
+					r.config.Prepare(run, inTurn(decision.Record, state.Slots))
+				}
+			},
 		}
 		for _, command := range decision.Commands {
 			if permitted(command) {
@@ -172,6 +177,15 @@ func (r *Room) tell(ctx context.Context, run string, decision *tamiyo.Decision, 
 		packet.Metrics = append(packet.Metrics, telemetry.MetricPoints([]telemetry.Figure{tamiyo.Latency(took)})...)
 		r.config.Offer(packet)
 	}
+}
+
+// inTurn are the shapes of the slots that a seed goes to next.
+func inTurn(record *tamiyo.Record, slots map[string][]int) [][]int {
+	var shapes [][]int
+	for _, name := range record.Turns(slots) {
+		shapes = append(shapes, slots[name])
+	}
+	return shapes
 }
 
 // permissions asks for the last word on germinations, once for each blueprint: it is
