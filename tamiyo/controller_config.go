@@ -53,7 +53,7 @@ type Blueprints struct {
 	// StepTimeout is how long a decision may ask for what fits and for what is known [for as long as the report may
 	// take].
 	StepTimeout time.Duration
-	// Permit has the last word on a germination that the controller chose.
+	// Permit has the last word on a germination that the controller chose. It has as long again.
 	Permit func(ctx context.Context, blueprintID string) error
 }
 
