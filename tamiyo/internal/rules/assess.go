@@ -91,10 +91,11 @@ func assess(f *Facts) Verdict {
 // Refuses says which rule would not have a seed of this blueprint begun.
 func Refuses(b Blueprint) (Finding, bool) {
 	b.Begins = true
+	f := Facts{Begins: true}
 	var v Verdict
 	for i := range table {
 		if table[i].ofBlueprint {
-			v.apply(&table[i], &Facts{Begins: true}, &b)
+			v.apply(&table[i], &f, &b)
 		}
 	}
 	for _, finding := range v.Findings {
