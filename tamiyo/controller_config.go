@@ -45,12 +45,15 @@ type Blueprints struct {
 	// Candidates are the blueprints that a seed at a slot of this shape could be
 	// germinated from in a run.
 	Candidates func(ctx context.Context, run string, slot []int) ([]Candidate, error)
+	// Prepare hears after a decision of the shapes of a run's free slots, in the order in which
+	// they take their turn [nobody does].
+	Prepare func(run string, slots [][]int)
 	// Blueprint is what is known of a seed's blueprint [nothing].
 	Blueprint func(ctx context.Context, id string) (blueprint Candidate, known bool, err error)
-	// StepTimeout is how long a decision may ask these two [for as long as the report may
+	// StepTimeout is how long a decision may ask for what fits and for what is known [for as long as the report may
 	// take].
 	StepTimeout time.Duration
-	// Permit has the last word on a germination that the controller chose.
+	// Permit has the last word on a germination that the controller chose. It has as long again.
 	Permit func(ctx context.Context, blueprintID string) error
 }
 

@@ -52,7 +52,7 @@ func (r *Record) check() error {
 		return errors.New("a name is too long")
 	case r.HostWork < 0 || r.HostWork > math.MaxFloat32:
 		return errors.New("what the host costs is out of bounds")
-	case r.Number > maxNumber || r.Evaluated >= maxNumber || r.Conservative.Entered > r.Evaluated:
+	case r.Number > maxNumber || r.Evaluated >= maxNumber || r.Conservative.Entered > r.Evaluated, r.InVain < 0:
 		return errors.New("a count is out of bounds")
 	case !checkWindows(r.Windows):
 		return errors.New("windows are out of bounds")

@@ -25,6 +25,7 @@ func (e *evaluation) germinatePlanned() {
 		}
 		for _, planned := range e.plan.seeds {
 			e.germinate(planned)
+			e.record.InVain = 0
 		}
 	}
 	if e.plan.asked {

@@ -52,6 +52,9 @@ type famine struct {
 	Unbegun     map[string]string `json:"unbegun,omitempty"`
 	Starved     bool              `json:"starved,omitempty"`     // no_seed_candidates was told
 	Unavailable bool              `json:"unavailable,omitempty"` // seed_candidates_unavailable was told
+	// InVain is how many of the free slots, in the order of their turns, were looked at since one
+	// had room for a seed: the next report goes on behind them.
+	InVain int `json:"in_vain,omitempty"`
 }
 
 // slot is what failed at one slot of the host.

@@ -163,6 +163,7 @@ func TestRecordsThatAreRefused(t *testing.T) {
 		"a blend that is none":        func(m map[string]any) { first(m)["blend"] = "<>" },
 		"a host that costs too much":  func(m map[string]any) { m["host_work"] = 1e300 },
 		"a host that costs nothing":   func(m map[string]any) { m["host_work"] = -1 },
+		"fewer slots than none":       func(m map[string]any) { m["in_vain"] = -1 },
 		"work below zero":             func(m map[string]any) { first(m)["work"] = -1 },
 		"an age below zero":           func(m map[string]any) { first(m)["lived"] = -1 },
 		"an empty slot":               func(m map[string]any) { m["slots"] = map[string]any{"a": map[string]any{}} },

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"slices"
 
 	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
@@ -57,6 +56,9 @@ func (e *evaluation) survey() {
 		return
 	}
 	p.planRepeats()
+	if e.record.Loss.Stalled < e.config.Patience {
+		e.record.InVain = 0
+	}
 	stalled := e.loss.validated && e.record.Loss.Stalled >= e.config.Patience
 	switch {
 	case !stalled || !p.room():
@@ -179,50 +181,61 @@ func (e planner) room() bool {
 	return e.record.growing()+planned < e.config.MaxGrowing && len(e.record.Seeds)+planned < e.config.MaxSeeds
 }
 
-// slotOrder is the order in which slots take their turn: by how often something was tried
-// there, whatever came of it, times the positions at which the same weights are at work. At
-// a slot of many a seed learns less for its work, and is the less worth a trial.
-func (e planner) slotOrder(a, b string) int {
-	turn := func(name string) float64 {
-		return float64(1+e.record.tried(name)) * positions(e.state.Slots[name])
+// maxVain bounds the slots that a pass looks at in vain. A policy of the largest size that may
+// decide takes about a quarter of a step for one.
+const maxVain = 4
+
+// fillSlots goes through the free slots in their order. What may grow at one is asked only when it
+// is its turn: to know it may mean to compile.
+func (e planner) fillSlots(denied bool) {
+	turns := e.record.Turns(e.state.Slots)
+	at := e.record.InVain
+	if at >= len(turns) {
+		at = 0
 	}
-	return cmp.Or(cmp.Compare(turn(a), turn(b)), cmp.Compare(a, b))
+	for vain := 0; at < len(turns) && vain < maxVain && e.room() && !e.plan.overdue; at++ {
+		if !e.fillSlot(turns[at], denied) {
+			vain++
+		}
+	}
+	looked := at == len(turns) // at all of them, be it in several reports
+	switch {
+	case len(e.plan.seeds) > 0: // one that a rule holds back keeps its turn
+	case looked:
+		e.record.InVain = 0
+	case !e.plan.overdue:
+		e.record.InVain = at
+	}
+	if looked && e.plan.asked && len(e.plan.seeds) == 0 && e.plan.unknown == nil && !e.plan.waits {
+		e.plan.starved = starvedOfBlueprints
+	}
 }
 
-// fillSlots goes through the free slots in their order. What may grow at one is asked only when it is its turn: to know it may
-// mean to compile.
-func (e planner) fillSlots(denied bool) {
-	for _, name := range slices.SortedFunc(maps.Keys(e.state.Slots), e.slotOrder) {
-		if !e.room() || e.plan.overdue {
-			break
+// fillSlot says whether it was not in vain: a seed may be begun, or it is not known yet.
+func (e planner) fillSlot(name string, denied bool) bool {
+	e.plan.asked = true
+	candidates, err := e.ask(name, denied)
+	if err != nil {
+		e.plan.overdue = e.plan.overdue || errors.Is(err, context.DeadlineExceeded)
+		if e.plan.unknown == nil {
+			e.plan.unknown, e.plan.unknownSlot = err, name
 		}
-		if !isWord(name) || e.record.occupied(name) {
-			continue
-		}
-		e.plan.asked = true
-		candidates, err := e.ask(name, denied)
-		if err != nil {
-			e.plan.overdue = e.plan.overdue || errors.Is(err, context.DeadlineExceeded)
-			if e.plan.unknown == nil {
-				e.plan.unknown, e.plan.unknownSlot = err, name
-			}
-			continue
-		}
-		e.price(e.state.Slots[name], candidates)
-		ranked := rank(name, e.state.Slots[name], candidates, e.record.Slots[name],
-			hostOf(e.state.Packet, e.record.HostWork, e.record.grown()))
-		ranked = e.weigh(ranked)
-		e.plan.considered = append(e.plan.considered, ranked...)
-		switch {
-		case len(ranked) == 0 || ranked[0].refusal != "":
-		case ranked[0].begins():
-			e.plan.choose(ranked[0])
-		default:
-			e.plan.waits = true
-		}
+		return true
 	}
-	if e.plan.asked && len(e.plan.seeds) == 0 && e.plan.unknown == nil && !e.plan.waits {
-		e.plan.starved = starvedOfBlueprints
+	e.price(e.state.Slots[name], candidates)
+	ranked := rank(name, e.state.Slots[name], candidates, e.record.Slots[name],
+		hostOf(e.state.Packet, e.record.HostWork, e.record.grown()))
+	ranked = e.weigh(ranked)
+	e.plan.considered = append(e.plan.considered, ranked...)
+	switch {
+	case len(ranked) == 0 || ranked[0].refusal != "":
+		return false
+	case ranked[0].begins():
+		e.plan.choose(ranked[0])
+		return true
+	default:
+		e.plan.waits = true
+		return false
 	}
 }
 

@@ -57,10 +57,11 @@ func (s *Service) openGrowth(ctx context.Context) (*growth, error) {
 		Publish: s.bus.Publish, Route: s.route, Offer: s.telemetry.Offer,
 		KeepReport: evidence.KeepReports(reports, s.library.Evidence(), s.logger),
 		Blueprints: tamiyo.Blueprints{
-			Candidates: s.selection.Candidates, Blueprint: s.selection.Blueprint, Permit: s.selection.Permit,
+			Candidates: s.selection.Candidates, Prepare: s.selection.Prepare,
+			Blueprint: s.selection.Blueprint, Permit: s.selection.Permit,
 			StepTimeout: s.settings.Tamiyo.StepTimeout,
 		},
-		OnReport:        s.onReport(),
+		OnReport:        s.warnLocalOnly(),
 		PrefetchTimeout: s.settings.Kasmina.PrefetchTimeout,
 		TTL:             runTTL, Grace: publishGrace, Logger: s.logger.With("part", "kasmina"),
 	})
@@ -90,16 +91,6 @@ func (s *Service) deciding(config tamiyo.Config) tamiyo.Config {
 		return policies.InForce(s.policies)
 	}
 	return config
-}
-
-// onReport hears of every report of a trainer that grows, and leads its run: what fits its slots
-// is found out long before a seed is wanted there.
-func (s *Service) onReport() func(string, trainer.Report) {
-	warn := s.warnLocalOnly()
-	return func(run string, report trainer.Report) {
-		warn(report)
-		s.selection.Prepare(run, report.Slots)
-	}
 }
 
 func (g *growth) close(context.Context) error { return g.reports.Close() }

@@ -96,14 +96,14 @@ func (n *node) advertisedURL() string {
 
 // warnLocalOnly returns what warns, once, when a trainer fetches kernels by http alone,
 // which is meant to run on another machine, and other machines cannot follow the URLs.
-func (n *node) warnLocalOnly() func(trainer.Report) {
+func (n *node) warnLocalOnly() func(run string, report trainer.Report) {
 	warn := sync.OnceFunc(func() {
 		if url := n.advertisedURL(); httpapi.LocalOnly(url) {
 			n.logger.Warn("a trainer fetches kernels by http, and only this machine reaches where they are: set WEATHERLIGHT_ADVERTISE_URL",
 				"url", url)
 		}
 	})
-	return func(report trainer.Report) {
+	return func(_ string, report trainer.Report) {
 		access := report.KernelAccess
 		if slices.Contains(access, graft.AccessHTTP) && !slices.Contains(access, graft.AccessPath) {
 			warn()

@@ -388,8 +388,8 @@ func TestReadRunsRefusesWhatIsNoExport(t *testing.T) {
 	}
 }
 
-// TestTranscriptFits: one in which many slots were looked at in vain is packed tighter, and
-// one that is too large all the same is refused.
+// TestTranscriptFits: one in which seeds were begun at many slots is packed tighter, and one that
+// is too large all the same is refused.
 func TestTranscriptFits(t *testing.T) {
 	of := func(slots int, policies func() (tamiyo.Policy, tamiyo.Policy), candidates func([]int) ([]tamiyo.Candidate, error)) *Transcript {
 		state := tamiyo.State{
@@ -399,7 +399,7 @@ func TestTranscriptFits(t *testing.T) {
 		for i := range slots {
 			state.Slots[fmt.Sprint("layer", i)] = []int{32 + i}
 		}
-		controller := tamiyo.NewController(tamiyo.Config{Patience: 1, Policies: policies})
+		controller := tamiyo.NewController(tamiyo.Config{Patience: 1, MaxGrowing: 64, Policies: policies})
 		var record *tamiyo.Record
 		var recording *Recording
 		for n := range 2 {
@@ -409,23 +409,33 @@ func TestTranscriptFits(t *testing.T) {
 			record = decision.Record
 		}
 		written, err := recording.Transcript()
-		if err != nil || len(written.Slots) != slots {
+		if err != nil || len(written.Slots) == 0 {
 			t.Fatalf("%d slots were looked at, %v", len(written.Slots), err)
 		}
 		return written
 	}
-	for slots, fits := range map[int]bool{1: true, 64: true, 400: false} {
-		text, err := new(Writer).Text(of(slots, nil, risky))
-		t.Logf("%d slots: %d bytes", slots, len(text))
-		if (err == nil) != fits || !fits && !errors.Is(err, errTooLarge) {
-			t.Errorf("%d slots: %v", slots, err)
+	for _, row := range []struct {
+		slots, times int // and so many times 50 blueprints for each
+		fits         bool
+	}{{1, 1, true}, {64, 1, true}, {64, 8, false}} {
+		written := of(row.slots, nil, func(slot []int) (all []tamiyo.Candidate, _ error) {
+			for i := range row.times {
+				few, _ := bearable([]int{slot[0] + i})
+				all = append(all, few...)
+			}
+			return all, nil
+		})
+		text, err := new(Writer).Text(written)
+		t.Logf("%+v: %d bytes", row, len(text))
+		if (err == nil) != row.fits || !row.fits && !errors.Is(err, errTooLarge) || len(written.Slots) != row.slots {
+			t.Errorf("%+v: %d slots were looked at, %v", row, len(written.Slots), err)
 		}
 	}
 	// Two policies that were asked about all of it, and would begin none.
 	written := of(64, func() (tamiyo.Policy, tamiyo.Policy) { return unwilling("active"), unwilling("shadow") }, bearable)
 	text, err := new(Writer).Text(written)
-	t.Logf("64 slots and two policies: %d bytes", len(text))
-	if err != nil || len(written.Policies[0].Answers) != 64 || len(written.Policies[1].Answers) != 64 {
+	t.Logf("in vain with two policies: %d bytes", len(text))
+	if asked := len(written.Slots); err != nil || len(written.Policies[0].Answers) != asked || len(written.Policies[1].Answers) != asked {
 		t.Errorf("asked %d and %d times: %v", len(written.Policies[0].Answers), len(written.Policies[1].Answers), err)
 	}
 	read := new(Transcript)
@@ -475,7 +485,7 @@ func TestSeedBegunBehindManyRowsReplays(t *testing.T) {
 		})
 		var record *tamiyo.Record
 		begun := 0
-		for n := range 4 {
+		for n := range 7 { // which go on behind each other
 			state := tamiyo.State{
 				Packet: &leyline.SystemStatePacket{TrainingRunId: "r", CurrentEpoch: uint32(n), ValidationLoss: 1, PacketId: fmt.Sprint(n)},
 				Grows:  true, TrainerID: "t", Number: uint64(n) + 1, HostLayers: []string{"fc"}, Slots: slots,

@@ -91,9 +91,15 @@ func assess(f *Facts) Verdict {
 // Refuses says which rule would not have a seed of this blueprint begun.
 func Refuses(b Blueprint) (Finding, bool) {
 	b.Begins = true
-	f := Facts{Begins: true, Blueprints: []Blueprint{b}}
-	for _, finding := range Assess(&f).Findings {
-		if finding.Subject == b.ID && finding.Effect >= Hold {
+	f := Facts{Begins: true}
+	var v Verdict
+	for i := range table {
+		if table[i].ofBlueprint {
+			v.apply(&table[i], &f, &b)
+		}
+	}
+	for _, finding := range v.Findings {
+		if finding.Effect >= Hold {
 			return finding, true
 		}
 	}

@@ -27,7 +27,7 @@ type Awaits interface {
 	Awaited(ctx context.Context, part string) (bool, error)
 }
 
-// Config is what a Room works with. OnReport, Blueprint, StepTimeout, PrefetchTimeout, TTL, Grace, Each
+// Config is what a Room works with. OnReport, Prepare, Blueprint, StepTimeout, PrefetchTimeout, TTL, Grace, Each
 // and Logger are optional.
 type Config struct {
 	Core       *kasmina.Core

@@ -110,7 +110,7 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 
 // evaluate lets the controller decide on a state.
 func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) error {
-	permitted := r.permissions(ctx)
+	permissions := permissions{ask: r.config.Permit, step: r.config.StepTimeout, known: make(map[string]error)}
 	_, err := r.control.Step(ctx, run, func(record *tamiyo.Record) (runrecord.Outcome[tamiyo.Record], error) {
 		begun := time.Now()
 		decision, recording, err := r.judge(ctx, record, state)
@@ -118,13 +118,22 @@ func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) err
 			return runrecord.Outcome[tamiyo.Record]{}, err
 		}
 		took := time.Since(begun)
+		var left []leftOut
 		outcome := runrecord.Outcome[tamiyo.Record]{
-			Record: decision.Record, Stands: func() { r.tell(ctx, run, &decision, recording, took) },
+			Record: decision.Record, Stands: func() {
+				r.record(run, &decision, recording)
+				r.tell(ctx, run, decision.Packets, left, took)
+				if decision.Record != nil && state.Grows {
+					r.config.Prepare(run, inTurn(decision.Record, state.Slots))
+				}
+			},
 		}
 		for _, command := range decision.Commands {
-			if permitted(command) {
-				outcome.Outputs = append(outcome.Outputs, runrecord.Output{Payload: command})
+			if err := permissions.refused(ctx, command); err != nil {
+				left = append(left, leftOut{command, err})
+				continue
 			}
+			outcome.Outputs = append(outcome.Outputs, runrecord.Output{Payload: command})
 		}
 		for _, report := range decision.Reports {
 			outcome.Outputs = append(outcome.Outputs, runrecord.Output{Payload: report})
@@ -139,10 +148,7 @@ func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) err
 func (r *Room) judge(
 	ctx context.Context, record *tamiyo.Record, state tamiyo.State,
 ) (tamiyo.Decision, *transcript.Recording, error) {
-	step, cancel := ctx, func() {}
-	if r.config.StepTimeout > 0 {
-		step, cancel = context.WithTimeout(ctx, r.config.StepTimeout)
-	}
+	step, cancel := within(ctx, r.config.StepTimeout)
 	defer cancel()
 	if r.config.Blueprint != nil {
 		state.Blueprint = func(id string) (tamiyo.Candidate, bool, error) { return r.config.Blueprint(step, id) }
@@ -158,44 +164,42 @@ func (r *Room) judge(
 	return decision, recording, ctx.Err()
 }
 
-// tell offers the packets of a decision that took so long, and what it was made from, so
-// that it can be made again.
-func (r *Room) tell(ctx context.Context, run string, decision *tamiyo.Decision, recording *transcript.Recording, took time.Duration) {
-	r.logEvents(ctx, run, decision.Packets)
-	if decision.Record != nil && recording != nil {
-		recorded, err := r.writer.Packet(recording)
-		if err != nil {
-			r.config.Logger.Warn("decision not recorded", "run", run, "error", err)
-		} else {
-			r.config.Offer(recorded)
-		}
+// record offers what a decision was made from, so that it can be made again. It comes before what
+// is told of the decision is corrected.
+func (r *Room) record(run string, decision *tamiyo.Decision, recording *transcript.Recording) {
+	if decision.Record == nil || recording == nil {
+		return
 	}
-	for _, packet := range decision.Packets {
+	recorded, err := r.writer.Packet(recording)
+	if err != nil {
+		r.config.Logger.Warn("decision not recorded", "run", run, "error", err)
+		return
+	}
+	r.config.Offer(recorded)
+}
+
+// tell offers the packets of a decision that took so long, but for what was left out of it.
+func (r *Room) tell(ctx context.Context, run string, packets []*leyline.TelemetryPacket, left []leftOut, took time.Duration) {
+	for _, packet := range packets {
 		packet.Metrics = append(packet.Metrics, telemetry.MetricPoints([]telemetry.Figure{tamiyo.Latency(took)})...)
+	}
+	for _, germination := range left {
+		germination.corrects(packets)
+		packets = append(packets, germination.packet(run))
+	}
+	r.logEvents(ctx, run, packets)
+	for _, packet := range packets {
 		r.config.Offer(packet)
 	}
 }
 
-// permissions asks for the last word on germinations, once for each blueprint: it is
-// counted, and a state may be decided on several times.
-func (r *Room) permissions(ctx context.Context) func(*leyline.AdaptationCommand) bool {
-	known := make(map[string]bool)
-	return func(command *leyline.AdaptationCommand) bool {
-		operation := command.GetSeedOperation()
-		if operation.GetOperation() != leyline.SeedOperation_SEED_OP_GERMINATE {
-			return true
-		}
-		id := operation.GetBlueprintId()
-		if permitted, asked := known[id]; asked {
-			return permitted
-		}
-		err := r.config.Permit(ctx, id)
-		if err != nil {
-			r.config.Logger.Warn("germination left out", "command", command.GetCommandId(), "error", err)
-		}
-		known[id] = err == nil
-		return known[id]
+// inTurn are the shapes of the slots that a seed goes to next.
+func inTurn(record *tamiyo.Record, slots map[string][]int) [][]int {
+	var shapes [][]int
+	for _, name := range record.Turns(slots) {
+		shapes = append(shapes, slots[name])
 	}
+	return shapes
 }
 
 // Command takes a command. One of our own that is refused is told of in

@@ -10,8 +10,8 @@ import (
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
 
-// What is found out for slots is found out for the trainer that leads its run: to another one,
-// and to reports that come again, nobody listens.
+// To another trainer than the one that leads its run, and to reports that come again, nobody
+// listens.
 func TestOnlyReportsThatKasminaTookAreHeardOf(t *testing.T) {
 	onBothBuses(t, func(t *testing.T, url string) {
 		var heard []string

@@ -54,6 +54,9 @@ func New(config Config) *Room {
 	if config.OnReport == nil {
 		config.OnReport = func(string, trainer.Report) {}
 	}
+	if config.Prepare == nil {
+		config.Prepare = func(string, [][]int) {}
+	}
 	if config.Each == nil {
 		config.Each = sideBySide
 	}

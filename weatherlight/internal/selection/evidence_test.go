@@ -74,7 +74,7 @@ func TestCandidatesCarryTheirEvidence(t *testing.T) {
 	if err := errors.Join(store.Judge(t.Context(), judged, time.Now()), store.Ended(t.Context(), ended)); err != nil {
 		t.Fatal(err)
 	}
-	selection.Prepare("run", map[string][]int{"hidden": {32}})
+	selection.Prepare("run", [][]int{{32}})
 	candidates, err := selection.Candidates(t.Context(), "run", []int{32})
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"time"
@@ -22,6 +23,10 @@ const (
 	// standIn is how long a list may stand in for one that is not made in time. What was
 	// withheld meanwhile, the library does not hand out; what was judged meanwhile, Permit sees.
 	standIn = time.Minute
+	// spareShare is of what is left of a step the share that a list is waited for when another
+	// can stand in for it: policies are asked in the rest, and the other slots.
+	spareShare = 4
+	noBound    = math.MaxInt64
 	// maxLists bounds the shapes that are remembered: four of its own for each of a thousand
 	// runs. A list takes some 10 KiB.
 	maxLists = 4096
@@ -69,10 +74,12 @@ type shapeList struct {
 	asker  string        // the run that its survey was begun for
 	used   uint64        // the higher, the later
 	making chan struct{} // closed when the one under way is made; nil: none is
+	begun  time.Time     // the one under way, or the last one
 
 	surveyed   []tezzeret.Candidate
-	known      bool      // it was surveyed
-	made       time.Time // the last one; zero: none yet
+	known      bool          // it was surveyed
+	made       time.Time     // the last one; zero: none yet
+	took       time.Duration // to make it anew; 0: it was the first
 	candidates []tamiyo.Candidate
 	err        error
 }
@@ -112,7 +119,7 @@ func (l *lists) make(run string, slot []int, least time.Duration) (known *shapeL
 	if l.ctx.Err() != nil || least > 0 && time.Since(known.made) < least || !known.known && l.asked[run] >= maxSurveys {
 		return known, l.idle
 	}
-	known.making = make(chan struct{})
+	known.making, known.begun = make(chan struct{}), time.Now()
 	if known.known {
 		l.begin(&l.again, known)
 		return known, known.making
@@ -170,19 +177,15 @@ func (l *lists) forget(may func(*shapeList) bool) bool {
 	return true
 }
 
-// get is the list of a slot. At a deadline the last one stands in; without one, who asks is
-// told ErrUnderWay when there was none yet.
+// get is the list of a slot. The last one stands in for one that takes too long; without it,
+// who asks is told ErrUnderWay at a deadline when there was none yet.
 func (l *lists) get(ctx context.Context, run string, slot []int) ([]tamiyo.Candidate, error) {
 	known, done := l.make(run, slot, 0)
 	if known == nil {
 		return nil, ErrUnderWay
 	}
-	late := false
-	select {
-	case <-done:
-	case <-ctx.Done():
-		late = true
-	}
+	last, stands, spare := l.last(ctx, known)
+	late := !wait(ctx, done, spare)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -192,13 +195,41 @@ func (l *lists) get(ctx context.Context, run string, slot []int) ([]tamiyo.Candi
 		return nil, ErrUnderWay
 	case !late || known.making == nil:
 		return known.candidates, known.err
-	case !errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, ctx.Err()
+	case stands:
+		return last, nil
 	case known.made.IsZero():
 		return nil, ErrUnderWay
-	case known.err == nil && time.Since(known.made) < standIn:
-		return known.candidates, nil
 	default:
 		return nil, fmt.Errorf("look for blueprints that fit a slot of %v: %w", slot, ctx.Err())
 	}
+}
+
+// last is the list that stands in for the one that is being made, if there is one, and how
+// long that is waited for.
+func (l *lists) last(ctx context.Context, known *shapeList) (last []tamiyo.Candidate, stands bool, spare time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	deadline, bounded := ctx.Deadline()
+	if !bounded || known.err != nil || time.Since(known.made) >= standIn {
+		return nil, false, noBound
+	}
+	if spare = time.Until(deadline) / spareShare; known.took > spare {
+		spare = 0
+	}
+	return known.candidates, true, spare
+}
+
+// wait says whether a list was made in time.
+func wait(ctx context.Context, done <-chan struct{}, spare time.Duration) bool {
+	timer := time.NewTimer(max(spare, 0))
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
 }

@@ -47,7 +47,9 @@ func (l *lists) makeOne(known *shapeList) {
 	l.mu.Lock()
 	known.surveyed, known.known = made.surveyed, made.known
 	known.making, known.made, known.candidates, known.err = nil, time.Now(), made.candidates, made.err
+	known.took = known.made.Sub(known.begun)
 	if isNew {
+		known.took = 0
 		l.answered(made.asker)
 	}
 	close(made.making)

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -49,14 +48,12 @@ func New(config Config) *Selection {
 // Close ends what is being found out, and waits for it.
 func (s *Selection) Close() { s.lists.close() }
 
-// Prepare has it found out what fits the first of these slots of a run, before anybody asks:
-// they are filled in the order of their names, and to know it of all may mean to compile for
-// many in vain.
-func (s *Selection) Prepare(run string, slots map[string][]int) {
+// Prepare has it found out what fits the first of these slots of a run, which take their turn in
+// this order, before anybody asks: to know it of all may mean to compile for many in vain.
+func (s *Selection) Prepare(run string, slots [][]int) {
 	const first = 2
-	names := slices.Sorted(maps.Keys(slots))
-	for _, name := range names[:min(len(names), first)] {
-		s.lists.make(run, slots[name], prepareEvery)
+	for _, slot := range slots[:min(len(slots), first)] {
+		s.lists.make(run, slot, prepareEvery)
 	}
 }
 
@@ -93,9 +90,9 @@ func (s *Selection) Permit(ctx context.Context, id string) error {
 
 // Candidates are the blueprints that the controller may choose from for a slot of a run:
 // those that the forge can make for it and the library would serve, and for the
-// library's own slot what was imported besides. The list must not be changed. At a
-// deadline one that was made within the last minute will do; ErrUnderWay when there was
-// none yet.
+// library's own slot what was imported besides. The list must not be changed. One that
+// was made within the last minute will do when it takes a good part of what is left until the
+// deadline to make it anew; ErrUnderWay when there was none yet.
 func (s *Selection) Candidates(ctx context.Context, run string, slot []int) ([]tamiyo.Candidate, error) {
 	return s.lists.get(ctx, run, slot)
 }

@@ -1,0 +1,116 @@
+package selection
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/esper-lite/weatherlight/kernel"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tezzeret"
+)
+
+const step = 5 * time.Millisecond
+
+// slowLibrary takes a while for each list but the first, and has found out one thing more each time.
+func slowLibrary(takes *time.Duration) *lists {
+	made := 0
+	return newLists(makers{
+		survey: func(context.Context, []int) ([]tezzeret.Candidate, error) { return nil, nil },
+		find: func(context.Context, []int, []tezzeret.Candidate) ([]tamiyo.Candidate, error) {
+			if made++; made > 1 {
+				time.Sleep(*takes)
+			}
+			return []tamiyo.Candidate{{
+				BlueprintID: "BP002", Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: 0.2, ParameterCount: 100,
+				Earned: tamiyo.Earned{Tried: made},
+			}}, nil
+		},
+	})
+}
+
+// A policy is asked in what the list leaves of the step.
+func TestLibrarySlowerThanTheStepLeavesThePolicyItsTime(t *testing.T) {
+	worth := kernel.NewTensor(network.Features)
+	worth.Data[0] = 1
+	builder := kernel.NewBuilder("policy", network.Features)
+	builder.Init("worth", worth)
+	builder.Node("Mul", []string{"host", "worth"}, "seed")
+	file, err := builder.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, err := network.Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		takes := 4 * step
+		selection := &Selection{lists: slowLibrary(&takes)}
+		defer selection.Close()
+		if _, err := selection.Candidates(t.Context(), "run", []int{32}); err != nil {
+			t.Fatal(err)
+		}
+		controller := tamiyo.NewController(tamiyo.Config{
+			Patience: 3, Policies: func() (active, shadow tamiyo.Policy) { return network.Named(policy, "p"), nil },
+		})
+		var record *tamiyo.Record
+		for number := range uint64(4) {
+			ctx, cancel := context.WithTimeout(t.Context(), step)
+			decision := controller.Decide(record, tamiyo.State{
+				Packet: &leyline.SystemStatePacket{TrainingRunId: "run", CurrentEpoch: uint32(number), ValidationLoss: 1},
+				Grows:  true, TrainerID: "t", Number: number + 1, HostLayers: []string{"a"}, Slots: map[string][]int{"s": {32}},
+				Consult: func(p tamiyo.Policy, rows [][]float32) ([][]float32, error) { return p.Judge(ctx, rows) },
+			}, time.Now(), func(slot []int) ([]tamiyo.Candidate, error) { return selection.Candidates(ctx, "run", slot) })
+			cancel()
+			record = decision.Record
+			time.Sleep(time.Second)
+			if begun := len(decision.Commands); begun != int(number/3) {
+				t.Errorf("report %d: %d seeds begun, told %v", number, begun, decision.Packets)
+			}
+		}
+	})
+}
+
+// One that is slow costs each step a share of what is left, and nothing once it is known to be.
+// Where it is quick the list is the one that is made now.
+func TestListIsWaitedForAsLongAsTheStepCanSpare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		takes := step / 10
+		l := slowLibrary(&takes)
+		defer l.close()
+		if _, err := l.get(t.Context(), "run", []int{32}); err != nil {
+			t.Fatal(err)
+		}
+		for i, row := range []struct{ takes, waited time.Duration }{
+			{step / 10, step / 10}, {step / 10, step / 10}, {4 * step, step / 4}, {4 * step, 0}, {step / 10, 0}, {step / 10, step / 10},
+		} {
+			takes = row.takes
+			ctx, cancel := context.WithTimeout(t.Context(), step)
+			begun := time.Now()
+			found, err := l.get(ctx, "run", []int{32})
+			waited := time.Since(begun)
+			cancel()
+			fresh := i + 2 // the number of the list that is made now
+			if row.waited != row.takes {
+				fresh--
+			}
+			if err != nil || waited != row.waited || len(found) != 1 || found[0].Earned.Tried != fresh {
+				t.Errorf("look %d: waited %v for %v, %v", i, waited, found, err)
+			}
+			time.Sleep(time.Second)
+		}
+		// It is too old to stand in, and made in no time.
+		time.Sleep(standIn)
+		takes = 4 * step
+		ctx, cancel := context.WithTimeout(t.Context(), step)
+		defer cancel()
+		if found, err := l.get(ctx, "run", []int{32}); err == nil || ctx.Err() == nil {
+			t.Errorf("an old list: %v", found)
+		}
+		time.Sleep(time.Second)
+	})
+}
