@@ -75,31 +75,46 @@ func (q *Queue) storeReplay(ctx context.Context, id string, d envelope.Draft) (s
 	}
 }
 
-// resign wraps the payload of a dead letter in a new envelope. Only what was
-// signed for that very stream is: a replay must not lend our signature to a
-// forgery.
+// Replayable returns why a letter cannot be replayed, or nil.
+func (q *Queue) Replayable(letter Letter) error {
+	_, _, err := q.trusted(letter)
+	return err
+}
+
+// resign wraps the payload of a dead letter in a new envelope.
 func (q *Queue) resign(letter Letter, now time.Time) (envelope.Draft, error) {
-	if signing.FormOf(letter.Payload) == signing.FormCommand {
-		return envelope.Draft{}, fmt.Errorf("%w: it was not signed as an envelope", ErrNotReplayable)
-	}
-	if err := q.cfg.Sealer.Keyring.VerifyEnvelope(letter.Payload, letter.Signature); err != nil {
-		return envelope.Draft{}, fmt.Errorf("%w: %w", ErrNotReplayable, err)
-	}
-	env, err := envelope.Decode(letter.Payload, string(letter.Payload))
+	env, stream, err := q.trusted(letter)
 	if err != nil {
-		return envelope.Draft{}, fmt.Errorf("%w: %w", ErrNotReplayable, err)
+		return envelope.Draft{}, err
+	}
+	content := envelope.Content{Stream: stream, Attributes: replayAttributes(env.Attributes, letter)}
+	return q.cfg.Sealer.SealBytes(env.Kind, env.Payload, content, now)
+}
+
+// trusted is the envelope of a dead letter and the stream that it belongs on. Only
+// what was signed for that very stream is: a replay must not lend our signature
+// to a forgery.
+func (q *Queue) trusted(letter Letter) (env envelope.Envelope, stream string, err error) {
+	if signing.FormOf(letter.Payload) == signing.FormCommand {
+		return env, "", fmt.Errorf("%w: it was not signed as an envelope", ErrNotReplayable)
+	}
+	if err = q.cfg.Sealer.Keyring.VerifyEnvelope(letter.Payload, letter.Signature); err != nil {
+		return env, "", fmt.Errorf("%w: %w", ErrNotReplayable, err)
+	}
+	env, err = envelope.Decode(letter.Payload, string(letter.Payload))
+	if err != nil {
+		return env, "", fmt.Errorf("%w: %w", ErrNotReplayable, err)
 	}
 	if letter.Stream == "" { // the prototype does not tell
 		letter.Stream = q.cfg.Home(env.Kind)
 	}
 	if origin, told := env.Origin(); told && origin != letter.Stream {
-		return envelope.Draft{}, fmt.Errorf("%w: it was signed for stream %q", ErrNotReplayable, origin)
+		return env, "", fmt.Errorf("%w: it was signed for stream %q", ErrNotReplayable, origin)
 	}
 	if !q.cfg.Carries(letter.Stream, env.Kind) {
-		return envelope.Draft{}, fmt.Errorf("%w: type %s never travels on %s", ErrNotReplayable, env.Kind, letter.Stream)
+		return env, "", fmt.Errorf("%w: type %s never travels on %s", ErrNotReplayable, env.Kind, letter.Stream)
 	}
-	content := envelope.Content{Stream: letter.Stream, Attributes: replayAttributes(env.Attributes, letter)}
-	return q.cfg.Sealer.SealBytes(env.Kind, env.Payload, content, now)
+	return env, letter.Stream, nil
 }
 
 func replayAttributes(original map[string]string, letter Letter) map[string]string {

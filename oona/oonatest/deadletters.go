@@ -131,6 +131,9 @@ func testDeadLetterForgery(t *testing.T, b *bus) {
 		t.Fatalf("%d letters, %v", len(letters), err)
 	}
 	for _, letter := range letters {
+		if err := c.DeadLetters().Replayable(letter); !errors.Is(err, deadletter.ErrNotReplayable) {
+			t.Errorf("%s is said to be replayable: %v", letter.Reason, err)
+		}
 		if _, err := c.DeadLetters().Replay(context.Background(), letter.ID); !errors.Is(err, deadletter.ErrNotReplayable) {
 			t.Errorf("replay of %s = %v", letter.Reason, err)
 		}

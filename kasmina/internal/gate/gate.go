@@ -159,7 +159,7 @@ func checkGradient(s Subject) Result {
 	case float64(last.GradientNorm) > s.MaxGradient:
 		return Failed(Gradient, "gradient norm too large", trainer.MetricGradientNorm, last.GradientNorm.String())
 	case last.HostGradient.Known():
-		return passed(Gradient)
+		return passed(Gradient, trainer.MetricGradientNorm, last.GradientNorm.String())
 	case s.GradientTold:
 		return Failed(Gradient, "host gradient not reported")
 	default:
@@ -196,7 +196,7 @@ func checkStability(s Subject) Result {
 	case !last.BeatsHost():
 		return Failed(Stability, "not better than host", losses(last)...)
 	default:
-		return passed(Stability)
+		return passed(Stability, losses(last)...)
 	}
 }
 
@@ -223,7 +223,7 @@ func checkImpact(s Subject) Result {
 	}
 	switch weigh(s.Progress, s.Rules) {
 	case impactEarned:
-		return passed(Impact)
+		return passed(Impact, attributes...)
 	case impactRegressed:
 		return Failed(Impact, "impact regressed", attributes...)
 	case impactUnknown:

@@ -104,6 +104,22 @@ func TestGates(t *testing.T) {
 	}
 }
 
+func TestWhatOpensAGateIsTold(t *testing.T) {
+	t.Parallel()
+	for gate, want := range map[leyline.SeedLifecycleGate]struct {
+		stage leyline.SeedLifecycleStage
+		name  string
+	}{
+		Gradient:  {lifecycle.Training, "gradient_norm"},
+		Stability: {lifecycle.Training, "loss_after"},
+		Impact:    {lifecycle.Probationary, "loss_after"},
+	} {
+		if result := Evaluate(gate, healthy(want.stage)); !result.Passed || !slices.Contains(result.Attributes, want.name) {
+			t.Errorf("%+v does not tell %s", result, want.name)
+		}
+	}
+}
+
 func gradient(norm evidence.Figure) func(*Subject) {
 	return func(s *Subject) { s.Progress.Last.GradientNorm = norm }
 }

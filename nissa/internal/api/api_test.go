@@ -14,6 +14,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 // answersOf are the schemas of what is read as JSON, by path.
@@ -151,6 +152,14 @@ func TestSeedIsShownWithWhatBecameOfIt(t *testing.T) {
 	if newest := into[eventsAnswer](s, fmt.Sprint("/api/events?before=", all[1].Seq)).Events; len(newest) != 1 {
 		t.Errorf("%+v", newest)
 	}
+	told := []proto.Message{telemetry.New("nissa", "asked").Event("silence_begun", leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO, "by", "ann").Build()}
+	for range defaultLimit {
+		told = append(told, telemetry.New("tezzeret", "forge").Event("compile_started", leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO).Build())
+	}
+	s.tell(told...)
+	if asked := into[eventsAnswer](s, "/api/events?kind=event&names=silence_begun,silence_ended").Events; len(asked) != 1 || asked[0].Details["by"] != "ann" {
+		t.Errorf("what was asked before much else was told is %+v", asked)
+	}
 	if workers := into[sourcesAnswer](s, "/api/workers").Sources; len(workers) != 1 || len(workers[0].Figures) != 1 {
 		t.Errorf("%+v", workers)
 	}
@@ -174,7 +183,8 @@ func TestRequestsThatCannotBeAnswered(t *testing.T) {
 	for path, want := range map[string]int{
 		"/api/runs/nobody": 404, "/api/runs/nobody/seeds": 404, "/api/runs/nobody/events": 404, "/api/runs/nobody/export": 404,
 		"/api/runs/nobody/reports": 404, "/api/runs/run-1/seeds/nobody": 404, "/api/nothing": 404, "/api/runs?limit=0": 400, "/api/runs?limit=x": 400,
-		"/api/runs?before=yesterday": 400, "/api/runs/run-1/reports?points=1": 400, "/api/events?after=-1": 400, "/api/events?kind=nothing": 400, "/api/stream?after=x": 400,
+		"/api/runs?before=yesterday": 400, "/api/runs/run-1/reports?points=1": 400, "/api/events?after=-1": 400, "/api/events?kind=nothing": 400,
+		"/api/events?names=" + strings.Repeat("a,", 32): 400, "/api/stream?after=x": 400,
 		"/api/runs?limit=99999999": 200,
 	} {
 		status, header, body := s.get(path)

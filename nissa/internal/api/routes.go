@@ -18,6 +18,7 @@ var (
 	runParameter    = route.Parameter{Name: "run", Kind: "string", About: "Only of this run."}
 	seedParameter   = route.Parameter{Name: "seed", Kind: "string", About: "Only of this seed."}
 	kindParameter   = route.Parameter{Name: "kind", Kind: "kind", About: "Only of this kind."}
+	namesParameter  = route.Parameter{Name: "names", Kind: "string", About: "Only of these names, at most 32, separated by commas."}
 	beforeParameter = route.Parameter{Name: "before", Kind: "integer", About: "Only before this place: the next page of the newest."}
 	limitParameter  = route.Parameter{Name: "limit", Kind: "integer", About: "How many at most: 1 to 1000, else 100."}
 	afterParameter  = route.Parameter{
@@ -37,6 +38,7 @@ const (
 	defaultLimit, mostLimit   = 100, 1000
 	defaultPoints, mostPoints = 500, 10_000
 	defaultSeeds, mostSeeds   = 1000, 10_000
+	mostNames                 = 32
 )
 
 // runView is a run with what follows from the time.
@@ -96,6 +98,7 @@ type storeAnswer struct {
 
 func (s *server) routes() []route.Route {
 	ofSources := []route.Parameter{limitParameter, nameParameter}
+	ofEvents := []route.Parameter{seedParameter, kindParameter, namesParameter, afterParameter, beforeParameter, limitParameter}
 	all := []route.Route{
 		{Path: "/api/runs", Summary: "Training runs, those heard of last first.", Answer: runsAnswer{}, Handler: s.reading(s.runs),
 			Parameters: []route.Parameter{limitParameter, pageParameter}},
@@ -109,11 +112,11 @@ func (s *server) routes() []route.Route {
 		{Path: "/api/runs/{run}/seeds/{seed}", Summary: "One seed: its share and figures report by report, its gates and commands.",
 			Answer: seedAnswer{}, Handler: s.reading(s.seed), Parameters: []route.Parameter{pointParameter}},
 		{Path: "/api/runs/{run}/events", Summary: "What happened in the run.", Answer: eventsAnswer{}, Handler: s.reading(s.events),
-			Parameters: []route.Parameter{seedParameter, kindParameter, afterParameter, beforeParameter, limitParameter}},
+			Parameters: ofEvents},
 		{Path: "/api/runs/{run}/export", Summary: "All that is stored of the run, as lines of JSON that can be imported.",
 			Handler: bounded(s.exports, s.export), Media: "application/x-ndjson"},
 		{Path: "/api/events", Summary: "What happened anywhere.", Answer: eventsAnswer{}, Handler: s.reading(s.events),
-			Parameters: []route.Parameter{runParameter, seedParameter, kindParameter, afterParameter, beforeParameter, limitParameter}},
+			Parameters: append([]route.Parameter{runParameter}, ofEvents...)},
 		{Path: "/api/alarms", Summary: "Alarms that services told of, the last first.", Answer: alarmsAnswer{},
 			Handler: s.reading(s.alarms)},
 		{Path: "/api/sources", Summary: "Who sends telemetry, with the figures of the last packet that was about no run.",
@@ -261,6 +264,12 @@ func (s *server) events(q *http.Request) (any, error) {
 	}
 	f := runstore.Filter{
 		Run: query.Get("run"), Seed: query.Get("seed"), Kind: kind, After: int64(after), Before: int64(before), Most: limit,
+	}
+	if text := query.Get("names"); text != "" {
+		f.Names = strings.Split(text, ",")
+	}
+	if len(f.Names) > mostNames {
+		return nil, badRequestError{fmt.Sprintf("names must be %d at most", mostNames)}
 	}
 	if query.Has("after") && after == 0 {
 		f.After = -1

@@ -82,6 +82,8 @@ func (o oneLetter) List(context.Context, string, int) ([]deadletter.Letter, erro
 	return []deadletter.Letter{o.letter()}, nil
 }
 
+func (oneLetter) Replayable(deadletter.Letter) error { return deadletter.ErrNotReplayable }
+
 func (o oneLetter) Get(context.Context, string) (deadletter.Letter, error) { return o.letter(), nil }
 
 // oneAlert is a desk with an alert that is silenced and taken up, and an objective that is missed.

@@ -34,6 +34,7 @@ type Queue interface {
 	List(ctx context.Context, after string, limit int) ([]deadletter.Letter, error)
 	Get(ctx context.Context, id string) (deadletter.Letter, error)
 	Replay(ctx context.Context, id string) (string, error)
+	Replayable(letter deadletter.Letter) error
 	Purge(ctx context.Context, ids ...string) (int64, error)
 }
 
@@ -91,17 +92,22 @@ type letterEntry struct {
 	Attempts int       `json:"attempts"`
 	Bytes    int       `json:"bytes"`
 	Replayed string    `json:"replayed,omitempty"` // as what
+	Refused  string    `json:"refused,omitempty"`  // why it can never be replayed
 }
 
-func entryOf(letter deadletter.Letter) letterEntry {
+func (a *api) entryOf(letter deadletter.Letter) letterEntry {
 	kind := "unreadable"
 	if found, err := letter.Type(); err == nil {
 		kind = strings.TrimPrefix(found.String(), "BUS_MESSAGE_TYPE_")
 	}
-	return letterEntry{
+	shown := letterEntry{
 		ID: letter.ID, Time: letter.Time.UTC(), Stream: letter.Stream, EntryID: letter.EntryID, Group: letter.Group, Type: kind,
 		Reason: letter.Reason, Error: letter.Error, Attempts: letter.Attempts, Bytes: len(letter.Payload), Replayed: letter.Replayed,
 	}
+	if err := a.Queue.Replayable(letter); err != nil {
+		shown.Refused = err.Error()
+	}
+	return shown
 }
 
 func (a *api) list(w http.ResponseWriter, q *http.Request) {
@@ -125,7 +131,7 @@ func (a *api) list(w http.ResponseWriter, q *http.Request) {
 	}
 	entries := make([]letterEntry, 0, len(letters))
 	for _, letter := range letters {
-		entries = append(entries, entryOf(letter))
+		entries = append(entries, a.entryOf(letter))
 	}
 	wish.Answer(w, http.StatusOK, lettersAnswer{entries})
 }
@@ -147,7 +153,7 @@ func (a *api) show(w http.ResponseWriter, q *http.Request) {
 		a.refused(w, q, err)
 		return
 	}
-	shown := letterAnswer{letterEntry: entryOf(letter), Payload: letter.Payload[:min(len(letter.Payload), shownBytes)]}
+	shown := letterAnswer{letterEntry: a.entryOf(letter), Payload: letter.Payload[:min(len(letter.Payload), shownBytes)]}
 	message, attributes, err := letter.Message()
 	shown.Attributes = attributes
 	if err == nil {

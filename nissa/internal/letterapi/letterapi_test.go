@@ -134,8 +134,8 @@ func (d *desk) ask(method, path, word, body string) (int, string) {
 }
 
 type letter struct {
-	ID, Stream, Group, Type, Reason, Error, Replayed string
-	Message                                          struct {
+	ID, Stream, Group, Type, Reason, Error, Replayed, Refused string
+	Message                                                   struct {
 		TargetSeedID string `json:"targetSeedId"`
 	}
 	Payload   []byte
@@ -201,6 +201,9 @@ func TestLetterIsReplayedOnceAndRemoved(t *testing.T) {
 	}
 	if status, _ := d.ask(http.MethodPost, path+"/replay", known, ann); status != http.StatusConflict {
 		t.Errorf("again: %d", status)
+	}
+	if open, forged := d.letter("permanent").Refused, d.letter("bad_signature").Refused; open != "" || !strings.Contains(forged, "signature") {
+		t.Errorf("it is said that they cannot be replayed: %q, %q", open, forged)
 	}
 	forged := "/api/deadletters/" + d.letter("bad_signature").ID
 	if status, body := d.ask(http.MethodPost, forged+"/replay", known, ann); status != http.StatusConflict || !strings.Contains(body, "signature") {

@@ -92,6 +92,7 @@ func thinned[T any](
 type Filter struct {
 	Run, Seed string
 	Kind      runs.Kind
+	Names     []string
 	After     int64 // a place, from which the oldest come first; 0: the newest do
 	Before    int64 // a place; 0: none
 	Most      int
@@ -109,6 +110,14 @@ func (s *Store) Events(ctx context.Context, f Filter) ([]runs.Event, error) {
 		if text.value != "" {
 			add(text.column+" =", text.value)
 		}
+	}
+	if len(f.Names) > 0 {
+		places := make([]string, len(f.Names))
+		for i, name := range f.Names {
+			args = append(args, name)
+			places[i] = "$" + strconv.Itoa(len(args))
+		}
+		where = append(where, "name IN ("+strings.Join(places, ", ")+")")
 	}
 	order := " ORDER BY seq DESC"
 	if f.After != 0 {

@@ -71,6 +71,9 @@ func TestRunIsReadBackAsItWasTold(t *testing.T) {
 		if err != nil || len(events) != 3 {
 			t.Fatalf("%+v, %v", events, err)
 		}
+		if some, err := s.Events(t.Context(), Filter{Names: []string{events[0].Name, events[2].Name, "' OR 1"}, Most: 10}); err != nil || len(some) != 2 {
+			t.Errorf("%+v, %v", some, err)
+		}
 		if later, err := s.Events(t.Context(), Filter{After: events[2].Seq, Most: 10}); err != nil || len(later) != 2 || later[1].Seq != events[0].Seq {
 			t.Errorf("%+v, %v", later, err)
 		}

@@ -46,13 +46,13 @@ export function report({ run, epoch, loss, accuracy = 0.5, experiment = "", sour
 }
 
 // telemetry is a TelemetryPacket with events and metrics, about a run and a seed when they are named.
-export function telemetry({ source, events = [], metrics = {}, indicators = {}, summary = "" }) {
+export function telemetry({ source, events = [], metrics = {}, indicators = {}, summary = "", health = 0 }) {
   const now = Date.now();
   return { type: 4, payload: Buffer.concat([
     block(1, `browser-${process.pid}-${++packets}`), block(2, Buffer.concat([integer(1, Math.floor(now / 1000)), integer(2, (now % 1000) * 1e6)])), block(3, source),
     ...Object.entries(metrics).map(([name, value]) => block(10, Buffer.concat([block(1, name), double(2, value)]))),
     ...events.map((e) => block(20, Buffer.concat([block(1, e.name), block(2, e.name), integer(3, 1), ...texts(4, e.attributes ?? {})]))),
-    block(40, Buffer.concat([block(2, summary), ...texts(3, indicators)])),
+    block(40, Buffer.concat([integer(1, health), block(2, summary), ...texts(3, indicators)])),
   ]) };
 }
 

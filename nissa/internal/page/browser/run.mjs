@@ -4,6 +4,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { Bus, report, stages, telemetry } from "./bus.mjs";
+import { crowded } from "./crowd.mjs";
 import { hostile, large } from "./fixture.mjs";
 import { browser, close, faults, go, open, want } from "./page.mjs";
 import { bin, end, endAll, environOf, folder, freePort, launch, nissa, redis, secret, token, until } from "./world.mjs";
@@ -123,6 +124,8 @@ check("what was told of a run is drawn: its baseline, the share of a seed as a h
   await close(page);
 });
 
+crowded(check, () => ({ base, sender }));
+
 check("who works, and how it booted, is shown", async () => {
   await sender.send(telemetry({ source: "weatherlight", summary: "steady", indicators: { boot: "1.54s in 10 steps, longest: urza catalogue 1.2s, tezzeret forge 300ms, oona connection 40ms" }, metrics: {
     "weatherlight.uptime_s": 75, "weatherlight.restarts_total": 2, "weatherlight.worker.control_stream.running": 1, "weatherlight.worker.control_stream.restarts": 2, "weatherlight.worker.forge_again.running": 0 } }));
@@ -212,6 +215,7 @@ check("a dead letter is opened, replayed and removed, with the token", async () 
   await page.locator("pre").first().waitFor();
   want((await page.locator("pre").first().innerText()).includes("<img src=x onerror"), "its message is not shown");
   await letter.getByRole("button", { name: "Remove" }).click();
+  await letter.getByRole("button", { name: "Remove for good" }).click();
   await page.getByText("a bearer token is needed").waitFor();
   await page.getByLabel("Who asks").fill("ann");
   await page.getByLabel("Token").fill(token);
@@ -219,7 +223,7 @@ check("a dead letter is opened, replayed and removed, with the token", async () 
   await until("it is replayed", async () => (await json(base, `/api/deadletters/${id}`)).replayed);
   await page.locator(`tr[data-letter="${id}"]`).getByText("replayed").waitFor();
   await page.locator(".feed li", { hasText: `ann replayed dead letter ${id}` }).waitFor();
-  await page.locator(`tr[data-letter="${id}"]`).getByRole("button", { name: "Remove" }).click();
+  await page.locator(`tr[data-letter="${id}"]`).getByRole("button", { name: "Remove for good" }).click();
   await page.locator(`tr[data-letter="${id}"]`).waitFor({ state: "detached" });
   want((await fetch(`${base}/api/deadletters/${id}`)).status === 404, "it is still there");
   want((await page.evaluate(() => window.struck)) === undefined, "it struck");
@@ -291,6 +295,7 @@ check("all is reached by keyboard", async () => {
   await page.keyboard.press("Enter");
   want(await page.evaluate(() => document.activeElement.id === "main"), "the content is not reached");
   await go(page, at("runs", "large-000"));
+  await page.waitForFunction(() => document.querySelectorAll(".mark").length > 20);
   await page.locator("svg.curve").focus();
   await page.keyboard.press("End");
   want(/epoch 120.*whole model/.test(await page.locator("#said").innerText()), "the curve does not tell its values");
@@ -409,7 +414,8 @@ check("who presses a key hits the line that is focused, whatever goes above it",
     return route.fulfill({ json: { letters } });
   });
   await go(page, "#/bus");
-  await page.locator('[data-letter="2-0"]').getByRole("button", { name: "Remove" }).focus();
+  await page.locator('[data-letter="2-0"]').getByRole("button", { name: "Remove" }).click();
+  await page.locator('[data-letter="2-0"]').getByRole("button", { name: "Remove for good" }).focus();
   letters = letters.slice(1);
   await page.locator('[data-letter="1-0"]').waitFor({ state: "detached" });
   await page.keyboard.press("Enter");

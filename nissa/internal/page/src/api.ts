@@ -42,7 +42,7 @@ export interface Store { runs: number; bytes: number; max_bytes: number; retenti
 
 export interface Alert {
   id: string; rule: string; source: string; labels?: Record<string, string>; state: string; severity?: string; summary?: string;
-  detail?: string; value?: Maybe; since?: string; silenced_by?: string[]; ack?: { by: string; comment?: string } | null;
+  detail?: string; value?: Maybe; since?: string; ended?: string; reason?: string; silenced_by?: string[]; ack?: { by: string; comment?: string } | null;
 }
 
 export interface Objective {
@@ -58,10 +58,15 @@ export class Refusal extends Error {
 }
 
 export interface Letter {
-  id: string; time: string; stream: string; group: string; type: string; reason: string; error: string; attempts: number; bytes: number; replayed?: string;
+  id: string; time: string; stream: string; group: string; type: string; reason: string; error: string; attempts: number; bytes: number; replayed?: string; refused?: string;
 }
 
 export interface LetterDetails extends Letter { message?: unknown; unreadable?: string; attributes?: Record<string, string>; payload: string }
+
+// fires says whether an alert is one that nobody keeps from being told.
+export function fires(a: Alert): boolean {
+  return a.state === "firing" && !a.silenced_by?.length;
+}
 
 // operator is who asks for a change. The token is kept for as long as the page is open, and
 // sent to this Nissa alone.

@@ -51,7 +51,7 @@ export class Curve {
     Object.assign(this, { reports, axis, frame, measure });
     this.shown = lines[measure].filter((line) => reports.some((r) => line.of(r) !== null))
       .map((line) => ({ ...line, title: this.titles[line.key] ?? line.title }));
-    const lead = frame.narrow ? 20 : 0; // room for the legend
+    const lead = frame.narrow ? 4 + 16 * this.legendRows() : 0; // room for the legend
     const domain = this.domain(ratios && measure === "loss");
     this.y = new Scale(domain.low, domain.high, height - bottom, top + lead, domain.ratios);
     this.x = new Scale(axis.from, axis.to, frame.left, frame.width - frame.right);
@@ -132,12 +132,17 @@ export class Curve {
     return s("g", { class: `line line-${line.key}` }, s("path", { d: parts.join("") || "M0 0", fill: "none" }), ...dots);
   }
 
+  // legendRows are two where the lines' names do not fit beside each other.
+  private legendRows(): number {
+    return this.shown.length > 3 ? 2 : 1;
+  }
+
   private legend(): SVGElement {
     const frame = this.frame!;
     const g = s("g", { class: "legend" });
-    const shown = [...this.shown].reverse();
+    const shown = [...this.shown].reverse(), beside = Math.max(Math.ceil(shown.length / this.legendRows()), this.legendRows() > 1 ? 2 : 3);
     shown.forEach((line, i) => {
-      const [x, y] = frame.narrow ? [frame.left + i * ((frame.width - frame.left) / Math.max(shown.length, 3)), 10] : [0, 20 + 36 * i];
+      const [x, y] = frame.narrow ? [frame.left + (i % beside) * ((frame.width - frame.left) / beside), 10 + 16 * Math.floor(i / beside)] : [0, 20 + 36 * i];
       g.append(s("g", { class: `line line-${line.key}` }, s("path", { d: `M${x} ${y - 4}h18`, fill: "none" })));
       if (frame.narrow) {
         g.append(s("text", { x: x + 22, y }, line.title));

@@ -1,3 +1,5 @@
+import { plain } from "./dom";
+
 const minus = "\u2212";
 
 // figure shows a number in about four digits.
@@ -49,6 +51,14 @@ export function span(seconds: number): string {
   if (minutes < 60) return `${minutes} min`;
   const hours = Math.round(seconds / 3600);
   return hours < 48 ? `${hours} h` : `${Math.round(hours / 24)} d`;
+}
+
+// duration reads one such as 720h0m0s or 30d.
+export function duration(text: string): string {
+  const seconds: Record<string, number> = { d: 86_400, h: 3600, m: 60, s: 1, ms: 0.001 };
+  const parts = [...text.matchAll(/([\d.]+)(ms|[dhms])/g)];
+  if (parts.length === 0 || parts.map((p) => p[0]).join("") !== text) return plain(text, 24);
+  return span(parts.reduce((sum, [, value, unit]) => sum + Number(value) * seconds[unit!]!, 0));
 }
 
 export function ago(text: string | undefined): string {

@@ -1,8 +1,9 @@
-import { get, operator, type Alarm } from "./api";
+import { alarms } from "./alarms";
+import { fires, get, operator, optional, type Alarm, type Alert } from "./api";
 import { h, plain, replace } from "./dom";
 import { clock } from "./format";
 import { runs } from "./list";
-import { alarms, bus, kernels, workers } from "./operate";
+import { bus, kernels, workers } from "./operate";
 import type { Page } from "./page";
 import { runPage } from "./run";
 import { seedPage } from "./seed";
@@ -91,14 +92,17 @@ function mark(): void {
 
 const raised = h("span", { class: "badge", hidden: true });
 
+// countAlarms counts the alarms of services and the alerts that fire, as far as this page may know of either.
 async function countAlarms(): Promise<void> {
   if (document.hidden) return;
-  const answer = await get<{ alarms: Alarm[] }>("/api/alarms").catch(() => null);
-  if (!answer) return;
-  const n = answer.alarms.filter((a) => a.raised).length;
+  const [told, made] = await Promise.all([
+    get<{ alarms: Alarm[] }>("/api/alarms").catch(() => null), optional<{ alerts: Alert[] }>("alerts", "/api/alerts").catch(() => null),
+  ]);
+  if (!told && !made) return;
+  const n = (told?.alarms ?? []).filter((a) => a.raised).length + (made?.alerts ?? []).filter(fires).length;
   raised.hidden = n === 0;
   raised.textContent = plain(String(n), 6);
-  raised.setAttribute("aria-label", `${n} raised`);
+  raised.setAttribute("aria-label", `${n} raised or firing`);
 }
 
 replace(nav, ...places.map(([name, text]) => h("a", { href: `#/${name}` }, text, name === "alarms" && raised)));

@@ -1,8 +1,8 @@
 import type { Event } from "./api";
-import { h, named, plain, replace, s, type Child } from "./dom";
+import { h, named, plain, replace, s, type Attributes, type Child } from "./dom";
 import { moment } from "./format";
 import { link } from "./page";
-import { decides, sentence, shortSeed } from "./words";
+import { decides, levelOf, sentence, shortSeed } from "./words";
 
 const signs: Record<string, string> = { running: "\u25cf", silent: "\u25cb", halted: "\u25a0" };
 
@@ -14,15 +14,36 @@ export function facts(pairs: [string, Child][]): HTMLElement {
   return h("dl", { class: "facts" }, ...pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 
-// table has a header row; columns that begin with # hold numbers, those with . are not broken.
-export function table(caption: string, columns: string[], rows: Child[][], none = "none"): HTMLElement {
+const kinds: Record<string, string> = { "#": "number", ".": "whole", "~": "prose" };
+
+// Columns are those of a table: of one that begins with # the cells hold numbers, with . they are not broken,
+// with ~ they hold sentences.
+export class Columns {
+  private readonly names: string[];
+  private readonly kinds: (string | undefined)[];
+
+  constructor(columns: string[]) {
+    this.kinds = columns.map((c) => kinds[c.charAt(0)]);
+    this.names = columns.map((c) => c.replace(/^[#.~]/, ""));
+  }
+
+  // table puts rows under them; the rows of one with cards are cards on a phone, on which
+  // names of columns stand where what is in them does not say it itself.
+  table(caption: string, body: HTMLElement, cards = false): HTMLElement {
+    return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+      h("table", { class: cards ? "cards" : undefined }, h("caption", { class: "unseen" }, caption),
+        h("thead", {}, h("tr", {}, ...this.names.map((c, i) => h("th", { scope: "col", class: this.kinds[i] }, c)))), body));
+  }
+
+  row(cells: Child[], attributes: Attributes = {}): HTMLElement {
+    return h("tr", attributes, ...cells.map((cell, i) => h("td", { class: this.kinds[i], "data-name": this.names[i] || undefined }, cell)));
+  }
+}
+
+export function table(caption: string, columns: string[], rows: Child[][], none = "none", cards = false): HTMLElement {
   if (rows.length === 0) return h("p", { class: "empty" }, none);
-  const kinds = columns.map((c) => (c.startsWith("#") ? "number" : c.startsWith(".") ? "whole" : undefined));
-  const names = columns.map((c) => c.replace(/^[#.]/, ""));
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
-    h("table", {}, h("caption", { class: "unseen" }, caption),
-      h("thead", {}, h("tr", {}, ...names.map((c, i) => h("th", { scope: "col", class: kinds[i] }, c)))),
-      h("tbody", {}, ...rows.map((row) => h("tr", {}, ...row.map((cell, i) => h("td", { class: kinds[i] }, cell)))))));
+  const of = new Columns(columns);
+  return of.table(caption, h("tbody", {}, ...rows.map((row) => of.row(row))), cards);
 }
 
 export function segmented<T extends string>(name: string, options: [T, string][], chosen: T, choose: (option: T) => void): HTMLElement {
@@ -56,17 +77,18 @@ export function spark(values: (number | null)[], width = 120, height = 26): SVGS
 
 const mostLines = 150;
 
-// Feed tells what happened, the last first: what was decided, or everything.
+// Feed tells what happened, the last first: of a run what was decided, or everything; of anything else all that it is given.
 export class Feed {
   readonly element: HTMLElement;
   private readonly list = h("ol", { class: "feed" });
   private events: Event[] = [];
-  private all = false;
+  private all: boolean;
 
   constructor(private readonly about: { run?: string; seed?: string }, private readonly older?: (before: number) => Promise<Event[]>, title = "Decisions") {
+    this.all = about.run === undefined;
     this.element = h("section", { class: "panel", "aria-label": title },
       h("div", { class: "bar" }, h("h2", {}, title),
-        segmented("What is told", [["decisions", "decisions"], ["all", "everything"]], "decisions", (which) => {
+        about.run !== undefined && segmented("What is told", [["decisions", "decisions"], ["all", "everything"]], "decisions", (which) => {
           this.all = which === "all";
           this.draw();
         })),
@@ -109,7 +131,7 @@ export class Feed {
       ? h("a", { href: link.seed(e.run, e.seed), class: "to-seed" }, h("bdi", {}, shortSeed({ id: e.seed, blueprint: e.details?.["blueprint"] }, e.run))) : null;
     const run = e.run && e.run !== this.about.run ? h("a", { href: link.run(e.run), class: "to-seed" }, named(e.run, 32)) : null;
     const kind = e.kind === "gate" && e.details?.["passed"] !== "true" ? "gate shut" : e.kind;
-    return h("li", { class: `kind-${kind} level-${plain(e.level, 12)}` },
+    return h("li", { class: `kind-${kind} level-${plain(levelOf(e), 12)}` },
       h("time", { datetime: e.at }, moment(e.at)), h("span", { class: "said" }, h("bdi", {}, sentence(e)), " ", seed, " ", run));
   }
 }

@@ -15,7 +15,13 @@ const figuresOf: Record<string, [string, (v: number | null) => string]> = {
   accuracy_before: ["Accuracy without the seed", percent], accuracy_after: ["Accuracy with the seed", percent], accuracy_error: ["Noise of that", percent],
   host_gradient_max: ["Largest gradient that reached the host", figure], gradient_norm: ["Norm of the seed's gradient", figure],
   gradient_cosine: ["Cosine with the host's gradient", figure], forward_ms: ["Forward pass, ms", figure], forward_spread: ["Spread of that", figure],
+  train_loss: ["Loss in training", figure], held_out: ["Examples that it was measured on", figure], alpha_steps: ["Steps of the blend so far", figure],
+  alpha_total_steps: ["Steps of the blend", figure], shared_parameters: ["Parameters shared with the host", figure], forward_faults: ["Failed forward passes", figure],
+  residence_epochs: ["Epochs in this stage", figure],
 };
+
+// Of these the page has no use, or shows them elsewhere.
+const unshown = new Set(["order", "alpha", "paused", "blend_allowed", "earned", "attach_failed", "attach_reason"]);
 
 export function seedPage(run: string, id: string): Page {
   let reports: Report[] = [];
@@ -70,14 +76,14 @@ export function seedPage(run: string, id: string): Page {
     const measured = points.at(-1)?.metrics ?? {};
     const newest = points.filter((p) => p.metrics?.["loss_after"] !== undefined).at(-1)?.metrics ?? measured;
     replace(body,
-      h("section", { class: "panel" }, h("h2", {}, "Gates"), table("Gates", [".Gate", ".", "Measured", ".At"], gates.map((e) => [
+      h("section", { class: "panel" }, h("h2", {}, "Gates"), table("Gates", [".Gate", ".", ".At", "~Measured"], gates.map((e) => [
         gateName(e.name), e.details?.["passed"] === "true" ? h("span", { class: "good" }, "\u25c6 opened") : h("span", { class: "bad" }, "\u2715 shut"),
-        [words(e.details?.["reason"]), evidence(e.details)].filter(Boolean).join(": ") || "\u2014", moment(e.at)]), "No gate was looked at yet.")),
-      h("section", { class: "panel" }, h("h2", {}, "Stages"), table("Stages", [".Stage", "", ".From", "#For"], (seed.stages ?? []).map((i) => [
+        moment(e.at), [words(e.details?.["reason"]), evidence(e.details)].filter(Boolean).join(": ")]), "No gate was looked at yet.", true)),
+      h("section", { class: "panel" }, h("h2", {}, "Stages"), table("Stages", [".Stage", "~", ".From", "#For"], (seed.stages ?? []).map((i) => [
         words(i.stage).toLowerCase(), Object.hasOwn(stages, i.stage) ? stages[i.stage] : "", moment(i.from),
         i.to === null ? "now" : span((Date.parse(i.to) - Date.parse(i.from)) / 1000)]), "No stage was told yet.")),
       h("section", { class: "panel" }, h("h2", {}, "Evidence"), table("Evidence", ["Figure", "#Last"], Object.entries({ ...measured, ...newest })
-        .sort(([a], [b]) => place(a) - place(b) || (a < b ? -1 : 1))
+        .filter(([name]) => !unshown.has(name)).sort(([a], [b]) => place(a) - place(b) || (a < b ? -1 : 1))
         .map(([name, value]) => Object.hasOwn(figuresOf, name) ? [figuresOf[name]![0], figuresOf[name]![1](value)] : [words(name), figure(value)]),
         "Nothing was measured yet.")));
     feed.set(events);

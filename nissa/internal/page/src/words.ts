@@ -78,7 +78,7 @@ export function evidence(details: Record<string, string> | undefined): string {
   const before = number(d["loss_before"]), after = number(d["loss_after"]);
   if (before !== null && after !== null) {
     const error = number(d["loss_error"]);
-    parts.push(`loss ${figure(before)} without, ${figure(after)} with` + (error === null ? "" : `, \u00b1 ${figure(error)}`));
+    parts.push(`loss ${figure(before)} without, ${figure(after)} with` + (error === null ? "" : `, \u00b1\u00a0${figure(error)}`));
   }
   for (const [name, value] of Object.entries(d)) {
     if (["loss_before", "loss_after", "loss_error", "passed", "reason", "gate", "blueprint", "slot"].includes(name)) continue;
@@ -142,7 +142,7 @@ function letter(e: Event): string {
 // asked says what somebody wanted of alerts.
 function asked(e: Event): string {
   const d = e.details ?? {}, who = plain(d["by"] ?? "Somebody", 64), comment = d["comment"] ? `: ${words(d["comment"])}` : "";
-  const about = Object.entries(d).filter(([key]) => key.startsWith("label_")).map(([key, text]) => `${words(key.slice("label_".length))} ${plain(text, 48)}`);
+  const about = labelsOf(d);
   if (d["source"]) about.unshift(plain(d["source"], 48));
   const which = (d["rule"] ? words(d["rule"]) : "all alerts") + (about.length ? ` (${about.join(", ")})` : "");
   switch (e.name) {
@@ -150,6 +150,29 @@ function asked(e: Event): string {
     case "silence_ended": return `${who} ended silence ${plain(d["silence"] ?? "", 32)}${comment}`;
     default: return `${who} took up ${which}${comment}`;
   }
+}
+
+// ends are why an alert ended.
+export const ends: Record<string, string> = {
+  recovered: "it recovered", quiet: "it did not come again", not_heard_of: "nothing was heard of its subject for long", rule_withdrawn: "its rule is gone",
+};
+
+// alert says that one fires or has ended.
+function alert(e: Event): string {
+  const d = e.details ?? {}, detail = plain(d["detail"] ?? "", 240);
+  const of = [d["source"], ...labelsOf(d)].filter(Boolean).map((text) => plain(text!, 80)).join(", ");
+  const which = `Alert ${words(d["rule"])}` + (of ? ` of ${of}` : "");
+  if (e.name === "alert_resolved") return `${which} has ended: ${Object.hasOwn(ends, detail) ? ends[detail] : detail}`;
+  return `${which} fires` + (d["severity"] ? ` (${plain(d["severity"], 12)})` : "") + ": " + [d["summary"], detail].filter(Boolean).map((text) => plain(text!, 240)).join(": ");
+}
+
+function labelsOf(details: Record<string, string>): string[] {
+  return Object.entries(details).filter(([key]) => key.startsWith("label_")).map(([key, text]) => `${words(key.slice("label_".length))} ${plain(text, 48)}`);
+}
+
+// levelOf is how grave an event is: an alert that fires is as grave as its rule says.
+export function levelOf(e: Event): string {
+  return e.name === "alert_fires" ? e.details?.["severity"] ?? e.level : e.level;
 }
 
 // who is the source of an event, as the subject of a sentence.
@@ -170,6 +193,7 @@ export function sentence(e: Event): string {
     case "alarm": return `Alarm ${words(e.name)}` + (e.details?.["detail"] ? `: ${words(e.details["detail"])}` : "");
     case "event": if (e.name === "dead_letter_replayed" || e.name === "dead_letter_removed") return letter(e);
       if (["silence_begun", "silence_ended", "alert_acknowledged"].includes(e.name)) return asked(e);
+      if (e.name === "alert_fires" || e.name === "alert_resolved") return alert(e);
     // falls through
     default: {
       const d = Object.entries(e.details ?? {}).filter(([key]) => !key.endsWith("_id") && !key.startsWith("artifact") && key !== "checksum");
