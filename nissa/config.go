@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/httpserver"
@@ -81,6 +82,11 @@ type Limits struct {
 	SeriesTTL      time.Duration // a gauge not heard of for this long disappears; default 15 min
 	LabelValues    int           // distinct values of a counter's label, the rest is "other"; default 64
 	Recent         int           // packet ids remembered to tell repeats; default 8,192
+	Features       []string      // whose coverage is shown feature by feature; default all
+}
+
+func (l Limits) wants(feature string) bool {
+	return len(l.Features) == 0 || slices.Contains(l.Features, feature)
 }
 
 func (c Config) withDefaults() Config {

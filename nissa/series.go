@@ -113,6 +113,9 @@ func (t *seriesTable) record(packet *leyline.TelemetryPacket, now time.Time) {
 	defer t.mu.Unlock()
 	sender := packet.GetSystemHealth().GetIndicators()[senderIndicator]
 	for _, point := range packet.GetMetrics() {
+		if feature, is := featureOf(point.GetName()); is && !t.limits.wants(feature) {
+			continue
+		}
 		name, labels := seriesOf(packet.GetSourceSubsystem(), sender, point.GetName(), point.GetAttributes())
 		name, value := inBase(name, point.GetUnit(), point.GetValue())
 		if reason := t.set(name, labels, value, said, now); reason != "" {
