@@ -11,19 +11,21 @@ import (
 	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 // Config configures a [Service].
 type Config struct {
-	Bus       *oona.Client  // connected; stays the caller's to close
-	Name      string        // that of the bus client's consumer, the same after a restart; default: any
-	HTTP      HTTP          // where it answers, and whom
-	Group     string        // consumer group; default "nissa-service"
-	Streams   oona.Streams  // those of the bus client; empty names get their defaults
-	Limits    Limits        // bounds of what is kept in memory
-	Store     Store         // where runs are kept
-	Documents Documents     // where messages are kept as documents
-	Stop      time.Duration // bound of a stop; default 8 s
+	Bus       *oona.Client       // connected; stays the caller's to close
+	Name      string             // that of the bus client's consumer, the same after a restart; default: any
+	HTTP      HTTP               // where it answers, and whom
+	Group     string             // consumer group; default "nissa-service"
+	Streams   oona.Streams       // those of the bus client; empty names get their defaults
+	Limits    Limits             // bounds of what is kept in memory
+	Store     Store              // where runs are kept
+	Documents Documents          // where messages are kept as documents
+	Points    []telemetry.Series // what metric points mean whose series have these names
+	Stop      time.Duration      // bound of a stop; default 8 s
 	Logger    *slog.Logger
 
 	// Alerts is how alerts are looked for; nil: they are not.
