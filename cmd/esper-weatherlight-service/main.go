@@ -98,7 +98,7 @@ func becomeDev(dir string) error {
 		return fmt.Errorf("--dev is run by esperctl, which is neither beside this command nor in PATH; "+
 			"in the source tree it is `go run ./cmd/esperctl dev`: %w", err)
 	}
-	args := []string{path, "dev"}
+	args := []string{name, "dev"} // by our name, so that it speaks of our flags
 	if dir != "" {
 		args = append(args, "--dir", dir)
 	}

@@ -72,6 +72,7 @@ func TestDevModeIsOneCommandThatATrainerCanJoin(t *testing.T) {
 		t.Errorf("the secret is %q", d.exports["ESPER_LEYLINE_SECRET"])
 	}
 	mustNotSay(t, "the log", d.stderr.String(), d.exports["ESPER_LEYLINE_SECRET"])
+	mustSay(t, "dev mode", d.stdout.String(), "goes at the end; --dev-dir keeps one") // --dir is another command's
 	trainerFolder := t.TempDir()
 	environ := slices.DeleteFunc(d.environ(), func(pair string) bool { return strings.HasPrefix(pair, "WEATHERLIGHT_HTTP") })
 	run(t, trainerFolder, environ, "esperctl", "demo", "--join", "--repeats", "1", "--json")

@@ -27,6 +27,17 @@ import (
 	"github.com/esper-lite/weatherlight/signing"
 )
 
+// Service is the command that goes over to this one for its --dev, and is called by its own name then.
+const Service = "esper-weatherlight-service"
+
+// dirFlag is the flag by which whoever called names the folder.
+func dirFlag() string {
+	if filepath.Base(os.Args[0]) == Service {
+		return "--dev-dir"
+	}
+	return "--dir"
+}
+
 var errHangup = errors.New("the terminal is gone")
 
 // New is the command.
@@ -76,8 +87,12 @@ func run(ctx context.Context, dir string, out io.Writer) (err error) {
 	defer cancel(nil)
 	ctx, release := made.OnSignal(ctx, process.Action{Signal: syscall.SIGHUP, Do: func(context.Context) { cancel(errHangup) }})
 	defer release()
+	kept := "is kept"
+	if dir == "" {
+		kept = "goes at the end; " + dirFlag() + " keeps one"
+	}
 	return withPage(ctx, made, func(page string) error {
-		_, err := io.WriteString(out, devGreeting(resolved, made.BusURL(), made.HTTPAddr(), page, dir == ""))
+		_, err := io.WriteString(out, devGreeting(resolved, made.BusURL(), made.HTTPAddr(), page, kept))
 		return err
 	}, resolved)
 }
@@ -135,8 +150,9 @@ func showPage(ctx context.Context, s *service.Service, greet func(page string) e
 	return errors.Join(page.Stay(ctx), page.Close())
 }
 
-// devGreeting is all that somebody needs to join, in lines that a shell takes.
-func devGreeting(resolved *settings.Settings, bus, status, page string, temporary bool) string {
+// devGreeting is all that somebody needs to join, in lines that a shell takes. Kept says what becomes
+// of the folder.
+func devGreeting(resolved *settings.Settings, bus, status, page, kept string) string {
 	var text strings.Builder
 	secret, _, _ := resolved.Secrets() // it was read before
 	text.WriteString("A trainer, and esperctl in another terminal, can join now:\n\n")
@@ -160,10 +176,6 @@ func devGreeting(resolved *settings.Settings, bus, status, page string, temporar
 		{"TAMIYO_POLICY_DIR", resolved.Tamiyo.PolicyDir}, {"WEATHERLIGHT_DATA_DIR", resolved.Weatherlight.DataDir},
 	} {
 		fmt.Fprintf(&text, "export %s=%s\n", place[0], quoted(place[1]))
-	}
-	kept := "is kept"
-	if temporary {
-		kept = "goes at the end; --dir keeps one"
 	}
 	fmt.Fprintf(&text, "\npage    %s/\nstatus  %s://%s/status\n", page, scheme, status)
 	fmt.Fprintf(&text, "folder  %s %s\n", filepath.Dir(resolved.SecretFile), kept)
@@ -204,14 +216,14 @@ func devFolder(dir string) (folder string, remove func() error, err error) {
 // writeSecret makes a secret up, unless the folder has one.
 func writeSecret(folder string) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return fmt.Errorf("--dir: %w", err)
+		return fmt.Errorf("%s: %w", dirFlag(), err)
 	}
 	file, err := os.OpenFile(secretPath(folder), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("--dir: %w", err)
+		return fmt.Errorf("%s: %w", dirFlag(), err)
 	}
 	_, err = fmt.Fprintln(file, rand.Text())
 	return errors.Join(err, file.Close())

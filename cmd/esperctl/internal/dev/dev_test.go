@@ -110,7 +110,7 @@ func TestGreetingIsWhatAShellTakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.SplitAfter(devGreeting(resolved, "redis://127.0.0.1:1/0", "127.0.0.1:2", "127.0.0.1:3", true), "\n")
+	lines := strings.SplitAfter(devGreeting(resolved, "redis://127.0.0.1:1/0", "127.0.0.1:2", "127.0.0.1:3", "goes"), "\n")
 	lines = slices.DeleteFunc(lines, func(line string) bool { return !strings.HasPrefix(line, "export ") })
 	shell := exec.CommandContext(t.Context(), "sh", "-c", strings.Join(lines, "")+"env")
 	shell.Env = []string{"PATH=" + os.Getenv("PATH")}
