@@ -133,7 +133,7 @@ func TestDevModeThatCannotShowItsPageSaysWhy(t *testing.T) {
 	if code, _ := p.exit(patience); code != exitDependency {
 		t.Errorf("exit code %d", code)
 	}
-	mustSay(t, "dev mode", p.stderr.String(), "in use", taken.Addr().String())
+	mustSay(t, "dev mode", p.stderr.String(), service+": open Nissa's page", "in use", taken.Addr().String(), "set NISSA_HTTP_ADDR to another port")
 	mustBeEmpty(t, filepath.Join(folder, "tmp"))
 	unread := launchUnread(t, t.TempDir(), []string{"WEATHERLIGHT_HTTP_ADDR=127.0.0.1:0", "NISSA_HTTP_ADDR=127.0.0.1:0"}, service, "--dev")
 	if code, _ := unread.exit(patience); code != 1 {
