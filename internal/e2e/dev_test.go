@@ -97,6 +97,10 @@ func TestDevModeIsOneCommandThatATrainerCanJoin(t *testing.T) {
 	if said := run(t, trainerFolder, d.environ(), "esperctl", "kernels", "list"); !strings.Contains(said, "BP0") {
 		t.Errorf("of the kernels of dev mode esperctl says %s", said)
 	}
+	acked := launch(t, trainerFolder, d.environ(), "esperctl", "alarms", "ack", "none")
+	if code, _ := acked.exit(patience); strings.Contains(acked.stderr.String(), "TOKEN") {
+		t.Errorf("whoever pasted what it printed may not acknowledge: exit code %d, %s", code, acked.stderr.String())
+	}
 	d.end(t, syscall.SIGINT)
 	mustBeEmpty(t, filepath.Join(folder, "tmp"))
 	if _, err := os.Stat(filepath.Join(folder, "var")); err == nil {
