@@ -27,8 +27,11 @@ type resource struct {
 		ServiceName string `yaml:"serviceName"`
 		MinReady    int    `yaml:"minReadySeconds"`
 		Unavailable int    `yaml:"maxUnavailable"`
+		NotReady    bool   `yaml:"publishNotReadyAddresses"`
+		ClusterIP   string `yaml:"clusterIP"`
 		Selector    struct {
 			MatchLabels map[string]string `yaml:"matchLabels"`
+			Name        string            `yaml:"app.kubernetes.io/name"` // of the pods of a service
 		}
 		Template struct {
 			Metadata struct{ Labels map[string]string }
@@ -228,7 +231,7 @@ func TestManifestsFitEachOther(t *testing.T) {
 		switch r.Kind {
 		case "Service":
 			for i, port := range r.Spec.Ports {
-				if own := containers[name].Ports; i >= len(own) || own[i].Name != port.TargetPort || own[i].ContainerPort != port.Port {
+				if own := containers[r.Spec.Selector.Name].Ports; i >= len(own) || own[i].Name != port.TargetPort || own[i].ContainerPort != port.Port {
 					t.Errorf("%s serves %+v, its container listens at %+v", name, port, own)
 				}
 			}
@@ -239,6 +242,26 @@ func TestManifestsFitEachOther(t *testing.T) {
 			mustMountWhatIsThere(t, r, config)
 			mustBeConfined(t, name, r.Spec.Template.Spec)
 		}
+	}
+}
+
+// While pods are replaced, trainers were sent to those that were not ready as well.
+func TestTrainersAreSentToPodsThatAreReady(t *testing.T) {
+	all, _ := resources(t)
+	advertised := ""
+	for _, variable := range workloads(t, all)["weatherlight"].Env {
+		if variable.Name == "WEATHERLIGHT_ADVERTISE_URL" {
+			advertised = variable.Value
+		}
+	}
+	at := slices.IndexFunc(all, func(r resource) bool {
+		return r.Kind == "Service" && advertised == "http://"+r.Metadata.Name+":9180"
+	})
+	if at < 0 {
+		t.Fatalf("no service is at %q", advertised)
+	}
+	if of := all[at].Spec; of.Selector.Name != "weatherlight" || of.NotReady || of.ClusterIP == "None" {
+		t.Errorf("%s leads to pods that are not ready: %+v", advertised, of)
 	}
 }
 

@@ -5,24 +5,27 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/httpserver"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 // Config configures a [Service].
 type Config struct {
-	Bus       *oona.Client  // connected; stays the caller's to close
-	Name      string        // that of the bus client's consumer, the same after a restart; default: any
-	HTTP      HTTP          // where it answers, and whom
-	Group     string        // consumer group; default "nissa-service"
-	Streams   oona.Streams  // those of the bus client; empty names get their defaults
-	Limits    Limits        // bounds of what is kept in memory
-	Store     Store         // where runs are kept
-	Documents Documents     // where messages are kept as documents
-	Stop      time.Duration // bound of a stop; default 8 s
+	Bus       *oona.Client       // connected; stays the caller's to close
+	Name      string             // that of the bus client's consumer, the same after a restart; default: any
+	HTTP      HTTP               // where it answers, and whom
+	Group     string             // consumer group; default "nissa-service"
+	Streams   oona.Streams       // those of the bus client; empty names get their defaults
+	Limits    Limits             // bounds of what is kept in memory
+	Store     Store              // where runs are kept
+	Documents Documents          // where messages are kept as documents
+	Points    []telemetry.Series // what metric points mean whose series have these names
+	Stop      time.Duration      // bound of a stop; default 8 s
 	Logger    *slog.Logger
 
 	// Alerts is how alerts are looked for; nil: they are not.
@@ -81,6 +84,11 @@ type Limits struct {
 	SeriesTTL      time.Duration // a gauge not heard of for this long disappears; default 15 min
 	LabelValues    int           // distinct values of a counter's label, the rest is "other"; default 64
 	Recent         int           // packet ids remembered to tell repeats; default 8,192
+	Features       []string      // whose coverage is shown feature by feature; default all
+}
+
+func (l Limits) wants(feature string) bool {
+	return len(l.Features) == 0 || slices.Contains(l.Features, feature)
 }
 
 func (c Config) withDefaults() Config {

@@ -90,6 +90,13 @@ func hasWord(name string, words []string) bool {
 // it comes from.
 const senderIndicator = "instance"
 
+// metricsIndicator is exposed in a packet whose points its sender shows to Prometheus itself, under
+// the same names: shown twice they would be summed twice.
+const (
+	metricsIndicator = "metrics"
+	exposed          = "exposed"
+)
+
 // measuredRow is the histogram of all latencies that are told.
 var measuredRow = telemetry.Series{
 	Name: "esper_latency_seconds", Labels: "metric", Kind: telemetry.Histogram,

@@ -35,17 +35,25 @@ func seriesOf(source, sender, metric string, attributes map[string]string) (stri
 	if sender != "" {
 		labels = append(labels, label{"sender", labelValue(sender)})
 	}
-	for _, prefix := range coveragePrefixes {
-		if feature, found := strings.CutPrefix(metric, prefix); found {
-			labels = append(labels, label{"feature", labelValue(feature)})
-			return coverageSeries, appendAttributes(labels, attributes)
-		}
+	if feature, is := featureOf(metric); is {
+		labels = append(labels, label{"feature", labelValue(feature)})
+		return coverageSeries, appendAttributes(labels, attributes)
 	}
 	name, found := aliases[metric]
 	if !found {
 		name = seriesName(metric)
 	}
 	return name, appendAttributes(labels, attributes)
+}
+
+// featureOf is the feature whose coverage a metric is, if it is one.
+func featureOf(metric string) (feature string, is bool) {
+	for _, prefix := range coveragePrefixes {
+		if feature, is = strings.CutPrefix(metric, prefix); is {
+			return feature, true
+		}
+	}
+	return "", false
 }
 
 // appendAttributes adds attributes as labels. Names that fall together after

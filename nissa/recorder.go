@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 // recorder turns messages into series. It is safe for concurrent use.
@@ -31,7 +32,7 @@ type recorder struct {
 	levels    *capped
 }
 
-func newRecorder(limits Limits) *recorder {
+func newRecorder(limits Limits, points ...telemetry.Series) *recorder {
 	limits = limits.withDefaults()
 	counts := newCounts()
 	flags := map[string]*shownFlag{quarantineRow: {gauge: counts.quarantine}, elevatedRow: {gauge: counts.elevatedRisk}}
@@ -39,7 +40,7 @@ func newRecorder(limits Limits) *recorder {
 		registry:  prometheus.NewRegistry(),
 		counts:    counts,
 		store:     newStoreCounts(counts),
-		series:    newSeriesTable(limits, counts.dropped, flags),
+		series:    newSeriesTable(limits, points, counts.dropped, flags),
 		telemetry: newRecent(limits.Recent),
 		states:    newRecent(limits.Recent),
 		reports:   newRecent(limits.Recent),

@@ -86,6 +86,31 @@ func TestEveryMetricPointIsShown(t *testing.T) {
 	})
 }
 
+// R21: a sum over the targets of Prometheus counted what a Weatherlight shows itself twice.
+func TestR21WhatASenderShowsItselfIsNotShownAgain(t *testing.T) {
+	r := newRecorder(Limits{})
+	r.recordTelemetry(packet("weatherlight").Metric("oona.publish_total", 7, "count").
+		Indicator("instance", "one").Indicator("metrics", "exposed").Build())
+	r.recordTelemetry(packet("weatherlight").Metric("oona.publish_total", 5, "count").Indicator("instance", "two").Build())
+	wantNoSeries(t, r, `oona_publish_total{sender="one"`)
+	wantSeries(t, r, map[string]string{
+		`oona_publish_total{sender="two",source="weatherlight"}`: "5",
+		`esper_telemetry_packets_total{source="weatherlight"}`:   "2",
+	})
+}
+
+// R21: 209 series had one HELP text.
+func TestR21SeriesThatAreKnownSayWhatTheyMean(t *testing.T) {
+	r := newRecorder(Limits{}, telemetry.Series{Name: "tamiyo_validation_loss", Unit: "loss", Meaning: "What was told."})
+	r.recordTelemetry(packet("tamiyo").Metric("tamiyo.validation_loss", 1, "loss").Metric("mine", 1, "").Build())
+	if got := family(t, r, "tamiyo_validation_loss").GetHelp(); got != "What was told. Unit: loss." {
+		t.Errorf("HELP is %q", got)
+	}
+	if got := family(t, r, "mine").GetHelp(); got != pointHelp {
+		t.Errorf("HELP of a series that nobody knows is %q", got)
+	}
+}
+
 func TestN21MetricAttributesAreLabels(t *testing.T) {
 	r := newRecorder(Limits{})
 	r.recordTelemetry(packet("kasmina").

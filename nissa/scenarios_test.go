@@ -136,6 +136,18 @@ func TestScenario55_LimitsOfTheShippedRulesAreSet(t *testing.T) {
 	wantSeries(t, s.recorder, map[string]string{`tamiyo_gnn_feature_coverage_by_type{feature="custom.key",source="tamiyo"}`: "0.3"})
 }
 
+// R15: the features that were named changed nothing.
+func TestR15OnlyTheNamedFeaturesAreShown(t *testing.T) {
+	r := newRecorder(Limits{Features: []string{"custom.key"}})
+	r.recordTelemetry(packet("tamiyo").Metric("tamiyo.gnn.coverage.custom.key", 0.3, "ratio").
+		Metric("tamiyo.gnn.feature_coverage.node.seed", 0.4, "ratio").Metric("tamiyo.gnn.feature_coverage", 0.5, "ratio").Build())
+	wantSeries(t, r, map[string]string{
+		`tamiyo_gnn_feature_coverage_by_type{feature="custom.key",source="tamiyo"}`: "0.3",
+		`tamiyo_gnn_feature_coverage{source="tamiyo"}`:                              "0.5",
+	})
+	wantNoSeries(t, r, `tamiyo_gnn_feature_coverage_by_type{feature="node.seed"`)
+}
+
 func TestScenario56_FeaturesAreOneSeriesUnderEitherName(t *testing.T) {
 	s := told(t, Thresholds{}, packet("tamiyo").Metric("tamiyo.gnn.feature_coverage.node.seed", 0.42, "ratio").
 		Metric("tamiyo.gnn.coverage.global.loss", 0.43, "ratio"))

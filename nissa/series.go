@@ -13,6 +13,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/setback"
+	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 // Reasons why a metric point is not shown.
@@ -33,8 +34,8 @@ const (
 	displacedPart = 32
 )
 
-// pointHelp is the HELP of all series that come from metric points: those of one
-// name must not differ in it, and what they mean is their senders' to say.
+// pointHelp is the HELP of series that come from metric points of which nobody said what they
+// mean: those of one name must not differ in it.
 const pointHelp = "Last value of the Esper telemetry metric."
 
 // lastValue is what was said last.
@@ -84,6 +85,7 @@ type seriesTable struct {
 	own    map[string]struct{} // names it must not take
 	drops  *prometheus.CounterVec
 	flags  map[string]*shownFlag // by the name of the series
+	help   map[string]string     // likewise, of those that are known
 
 	mu        sync.Mutex
 	table     map[string]*series
@@ -98,9 +100,15 @@ type seriesTable struct {
 // heard of.
 type sourceSeries struct{ number, series int }
 
-func newSeriesTable(limits Limits, drops *prometheus.CounterVec, flags map[string]*shownFlag) *seriesTable {
+func newSeriesTable(
+	limits Limits, points []telemetry.Series, drops *prometheus.CounterVec, flags map[string]*shownFlag,
+) *seriesTable {
+	help := map[string]string{}
+	for _, row := range points {
+		help[row.Name] = row.Help()
+	}
 	return &seriesTable{
-		limits: limits, own: map[string]struct{}{}, drops: drops, flags: flags,
+		limits: limits, own: map[string]struct{}{}, drops: drops, flags: flags, help: help,
 		table: map[string]*series{}, bySource: map[string]*sourceSeries{},
 	}
 }
@@ -108,11 +116,18 @@ func newSeriesTable(limits Limits, drops *prometheus.CounterVec, flags map[strin
 // record takes a packet's metric points. A point that was said before the one
 // shown does not replace it: packets may overtake each other.
 func (t *seriesTable) record(packet *leyline.TelemetryPacket, now time.Time) {
+	indicators := packet.GetSystemHealth().GetIndicators()
+	if indicators[metricsIndicator] == exposed {
+		return
+	}
 	said := saidAt(packet, now)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	sender := packet.GetSystemHealth().GetIndicators()[senderIndicator]
+	sender := indicators[senderIndicator]
 	for _, point := range packet.GetMetrics() {
+		if feature, is := featureOf(point.GetName()); is && !t.limits.wants(feature) {
+			continue
+		}
 		name, labels := seriesOf(packet.GetSourceSubsystem(), sender, point.GetName(), point.GetAttributes())
 		name, value := inBase(name, point.GetUnit(), point.GetValue())
 		if reason := t.set(name, labels, value, said, now); reason != "" {
@@ -151,7 +166,7 @@ func (t *seriesTable) set(name string, labels []label, value float64, said, now 
 		if reason := t.room(source, now); reason != "" {
 			return reason
 		}
-		if s = newSeries(name, labels); s == nil {
+		if s = newSeries(name, cmp.Or(t.help[name], pointHelp), labels); s == nil {
 			return dropInvalid
 		}
 		t.add(key, s)
@@ -273,12 +288,12 @@ func (t *seriesTable) expire(now time.Time) {
 
 // newSeries copies the texts: each may be the beginning of a longer one, which would be
 // kept with it. The first label is the source. It is nil when it cannot be shown.
-func newSeries(name string, labels []label) *series {
+func newSeries(name, help string, labels []label) *series {
 	names, values := make([]string, len(labels)), make([]string, len(labels))
 	for i, l := range labels {
 		names[i], values[i] = strings.Clone(l.name), strings.Clone(l.value)
 	}
-	desc := prometheus.NewDesc(strings.Clone(name), pointHelp, names, nil)
+	desc := prometheus.NewDesc(strings.Clone(name), help, names, nil)
 	metric, err := prometheus.NewConstMetric(desc, kindOf(name), 0, values...)
 	if err != nil {
 		return nil

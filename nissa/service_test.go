@@ -313,7 +313,7 @@ func TestPortInUseIsSaidClearly(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = service.Run(t.Context())
-	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) || !strings.Contains(err.Error(), "in use") {
+	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) || !strings.Contains(err.Error(), "in use: set NISSA_HTTP_ADDR to another port") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -260,7 +260,7 @@ type Nissa struct {
 	CoverageThreshold    float64  `env:"NISSA_COVERAGE_ALERT_THRESHOLD" envDefault:"0.7" min:"0" max:"1" doc:"Feature coverage below which an observation counts towards an alert, in the shipped rules."`
 	CoverageConsecutive  int      `env:"NISSA_COVERAGE_ALERT_CONSECUTIVE" envDefault:"3" min:"1" max:"100000" doc:"Observations in a row that raise the coverage alert, in the shipped rules."`
 	ElevatedRisk         float64  `env:"NISSA_BSDS_ELEVATED_RISK_THRESHOLD" envDefault:"0.8" min:"0" max:"1" doc:"BSDS risk from which a blueprint counts as elevated, in the shipped rules."`
-	CoverageFeatureNames []string `env:"NISSA_COVERAGE_FEATURE_KEYS" envDefault:"" doc:"Comma-separated features of the coverage alert; blank is all. Checked, not used yet."`
+	CoverageFeatureNames []string `env:"NISSA_COVERAGE_FEATURE_KEYS" envDefault:"" doc:"Comma-separated features whose coverage Nissa shows in tamiyo_gnn_feature_coverage_by_type; blank is all."`
 }
 
 // Listener is where Nissa answers.

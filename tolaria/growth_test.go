@@ -83,6 +83,7 @@ func TestSeedsThatHelpStayAndOthersGo(t *testing.T) {
 	}
 }
 
+// R9: a host that trained no more once a seed was attached could not be changed by one.
 func TestHostTrainsBeforeAndAfterABlendAndRestsInIt(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -31,13 +31,15 @@ type instances struct {
 	lost     []error                     // what the stop could not do for want of a bus
 }
 
-// joinInstances creates the groups that the instances share, and takes this one's place
-// among them. Its name must be its own: two consumers of one name would take each other's
-// messages.
+// joinInstances creates the groups that the instances share, on the streams that they read,
+// and takes this one's place among them. Its name must be its own: two consumers of one name
+// would take each other's messages.
 func joinInstances(
 	ctx context.Context, f *foundation, c *connection, farewell func(context.Context) error,
 ) (*instances, error) {
-	if err := c.bus.EnsureGroups(ctx, assembly.Group, assembly.Streams(f.settings).Names()...); err != nil {
+	streams := assembly.Streams(f.settings)
+	streams.Telemetry = streams.Normal // telemetry is for others to read
+	if err := c.bus.EnsureGroups(ctx, assembly.Group, streams.Names()...); err != nil {
 		return nil, fmt.Errorf("create consumer groups: %w", err)
 	}
 	owner, err := datadir.Name(f.settings.Weatherlight.DataDir)

@@ -43,6 +43,28 @@ func twoInstances(t *testing.T) (leader *running, host *garden) {
 	return leader, host
 }
 
+// A healthy system looked stuck: its own group on the stream of telemetry, which it never read, was
+// further behind with each packet.
+func TestServiceHasNoGroupThatItDoesNotRead(t *testing.T) {
+	r := start(t, newService(t, map[string]string{"REDIS_URL": redistest.Start(t).URL, "WEATHERLIGHT_TELEMETRY_INTERVAL": "50ms"}))
+	eventually(t, "telemetry lies there, and no group waits for anything", func() bool {
+		streams, err := r.bus.Admin().Streams(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := false
+		for _, s := range streams {
+			told = told || s.Name == onTelemetry && s.Entries > 0
+			for i := range s.Groups {
+				if _, read := s.Groups[i].Silent(); !read && s.Entries > 0 {
+					return false
+				}
+			}
+		}
+		return told
+	})
+}
+
 // Commands, reports, kernel requests and answers are taken by either instance.
 func TestTwoInstancesGrowTheSeedsOfOneRun(t *testing.T) {
 	leader, host := twoInstances(t)

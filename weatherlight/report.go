@@ -66,7 +66,7 @@ func uptime(since time.Duration) []telemetry.Figure {
 func (s *Service) summaryPacket(ctx context.Context) *leyline.TelemetryPacket {
 	return summary.Summary{
 		Instance: s.instance(), Figures: s.figures(ctx), Workers: s.workers(), Alarms: s.health.Alarms(), Nissa: s.nissa.Status(),
-		Boot: s.bootLog.Booted(), Emergency: s.emergency.Reason(), Mirror: &s.tamiyo,
+		Boot: s.bootLog.Booted(), Emergency: s.emergency.Reason(), Mirror: &s.tamiyo, Exposed: s.http != nil,
 	}.Packet()
 }
 

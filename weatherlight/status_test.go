@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +49,11 @@ func TestStatusShowsWhatTheServiceUses(t *testing.T) {
 	}
 	if len(status.Breakers) != 3 || status.Catalogue == nil || status.Catalogue.Blueprints != 50 || status.Catalogue.Kernels != 0 {
 		t.Errorf("breakers %v, catalogue %+v", status.Breakers, status.Catalogue)
+	}
+	for name, value := range status.BusMetrics {
+		if rounded := math.Round(value*1e3) / 1e3; value != rounded {
+			t.Errorf("%s has more decimals than anybody reads: %v", name, value)
+		}
 	}
 	if len(status.Versions) < 3 || len(status.LastErrors) != 0 {
 		t.Errorf("versions %v, errors %v", status.Versions, status.LastErrors)

@@ -15,17 +15,20 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/listen"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
+	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/nissa"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/supervise"
+	"github.com/esper-lite/weatherlight/tamiyo"
 )
 
 const (
@@ -131,8 +134,9 @@ func run(ctx context.Context) error {
 	}
 	service, err := nissa.New(nissa.Config{
 		Bus: bus, Name: own, HTTP: listen.Nissa(resolved.Nissa.Listener()), Group: group, Streams: streams, Logger: logger,
-		Store: store(resolved.Nissa), Alerts: alerts(resolved.Nissa),
-		Documents: documents(resolved.Nissa), Beside: followers(resolved, secrets),
+		Store: store(resolved.Nissa), Alerts: alerts(resolved.Nissa), Documents: documents(resolved.Nissa),
+		Points: slices.Concat(kasmina.PacketSeries(), tamiyo.PacketSeries()),
+		Beside: followers(resolved, secrets), Limits: nissa.Limits{Features: resolved.Nissa.CoverageFeatureNames},
 	})
 	if errors.Is(err, nissa.ErrRules) {
 		err = process.Misconfigured("NISSA_RULES_FILE", err)

@@ -91,6 +91,8 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"--version"}, options{version: true}, process.ExitClean},
 		{[]string{"--dev"}, options{dev: true}, process.ExitClean},
 		{[]string{"--dev-dir", "x"}, options{dev: true, devDir: "x"}, process.ExitClean},
+		{[]string{"--dev", "--check"}, options{}, process.ExitConfiguration},
+		{[]string{"--check", "--dev-dir", "x"}, options{}, process.ExitConfiguration},
 		{[]string{"--dev-dir"}, options{}, process.ExitConfiguration},
 		{[]string{"--chek"}, options{}, process.ExitConfiguration},
 		{[]string{"now"}, options{}, process.ExitConfiguration},

@@ -72,6 +72,10 @@ func parse(args []string) (asked options, err error) {
 		"the same in this folder, which is kept with its secret: the next start goes on with its kernels and runs")
 	err = process.ParseFlags(flags, "[--check | --dev | --dev-dir folder | --version]", args, os.Stdout)
 	asked.dev = asked.dev || asked.devDir != ""
+	if err == nil && asked.dev && asked.check {
+		return options{}, process.Misconfigured("command line",
+			errors.New("--check asks whether the settings let it start, and --dev uses other ones: choose one of the two"))
+	}
 	return asked, err
 }
 
@@ -98,7 +102,7 @@ func becomeDev(dir string) error {
 		return fmt.Errorf("--dev is run by esperctl, which is neither beside this command nor in PATH; "+
 			"in the source tree it is `go run ./cmd/esperctl dev`: %w", err)
 	}
-	args := []string{path, "dev"}
+	args := []string{name, "dev"} // by our name, so that it speaks of our flags
 	if dir != "" {
 		args = append(args, "--dir", dir)
 	}

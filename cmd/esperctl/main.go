@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -37,9 +38,17 @@ func main() {
 	err := execute(ctx, newRoot())
 	release()
 	if err != nil {
-		process.Report(os.Stderr, name, err)
+		process.Report(os.Stderr, called(), err)
 	}
 	os.Exit(process.ExitCode(err))
+}
+
+// called is the name of the command that was called: a service that goes over to this one has its own.
+func called() string {
+	if filepath.Base(os.Args[0]) == dev.Service {
+		return dev.Service
+	}
+	return name
 }
 
 // usageError is of a command line that is not understood.

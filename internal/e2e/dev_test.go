@@ -72,6 +72,7 @@ func TestDevModeIsOneCommandThatATrainerCanJoin(t *testing.T) {
 		t.Errorf("the secret is %q", d.exports["ESPER_LEYLINE_SECRET"])
 	}
 	mustNotSay(t, "the log", d.stderr.String(), d.exports["ESPER_LEYLINE_SECRET"])
+	mustSay(t, "dev mode", d.stdout.String(), "goes at the end; --dev-dir keeps one") // --dir is another command's
 	trainerFolder := t.TempDir()
 	environ := slices.DeleteFunc(d.environ(), func(pair string) bool { return strings.HasPrefix(pair, "WEATHERLIGHT_HTTP") })
 	run(t, trainerFolder, environ, "esperctl", "demo", "--join", "--repeats", "1", "--json")
@@ -95,6 +96,10 @@ func TestDevModeIsOneCommandThatATrainerCanJoin(t *testing.T) {
 	}
 	if said := run(t, trainerFolder, d.environ(), "esperctl", "kernels", "list"); !strings.Contains(said, "BP0") {
 		t.Errorf("of the kernels of dev mode esperctl says %s", said)
+	}
+	acked := launch(t, trainerFolder, d.environ(), "esperctl", "alarms", "ack", "none")
+	if code, _ := acked.exit(patience); strings.Contains(acked.stderr.String(), "TOKEN") {
+		t.Errorf("whoever pasted what it printed may not acknowledge: exit code %d, %s", code, acked.stderr.String())
 	}
 	d.end(t, syscall.SIGINT)
 	mustBeEmpty(t, filepath.Join(folder, "tmp"))
@@ -132,7 +137,7 @@ func TestDevModeThatCannotShowItsPageSaysWhy(t *testing.T) {
 	if code, _ := p.exit(patience); code != exitDependency {
 		t.Errorf("exit code %d", code)
 	}
-	mustSay(t, "dev mode", p.stderr.String(), "in use", taken.Addr().String())
+	mustSay(t, "dev mode", p.stderr.String(), service+": open Nissa's page", "in use", taken.Addr().String(), "set NISSA_HTTP_ADDR to another port")
 	mustBeEmpty(t, filepath.Join(folder, "tmp"))
 	unread := launchUnread(t, t.TempDir(), []string{"WEATHERLIGHT_HTTP_ADDR=127.0.0.1:0", "NISSA_HTTP_ADDR=127.0.0.1:0"}, service, "--dev")
 	if code, _ := unread.exit(patience); code != 1 {

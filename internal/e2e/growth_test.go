@@ -37,7 +37,7 @@ func TestPythonTrainerHoldsToTheVectors(t *testing.T) {
 }
 
 // TestPythonTrainerGrowsItsNetwork: a peer that shares no code brings a seed to
-// its last stage through a running service.
+// its last stage through a running service (R11).
 func TestPythonTrainerGrowsItsNetwork(t *testing.T) {
 	t.Parallel()
 	for name, access := range map[string]string{"kernels by path": "path", "kernels by HTTP": "http"} {

@@ -62,6 +62,9 @@ func Listen(ctx context.Context, config Config, logger *slog.Logger) (*Worker, e
 		return nil, err
 	}
 	listener, err := listen(ctx, config.Addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = fmt.Errorf("%w: set %s_ADDR to another port, or end who has it", err, config.Env)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ type kernelAnswer struct {
 }
 
 // Another language that reads the files with nothing of ours computes what we
-// compute, and finds the same parameters to train.
+// compute, and finds the same parameters to train (R11).
 func TestEverySafeKernelIsImportedByPython(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

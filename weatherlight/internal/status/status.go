@@ -163,6 +163,9 @@ func (s *Status) AddBus(ctx context.Context, bus *oona.Client, server admin.Serv
 		breaker{"oona_consume", breakerName(health.ConsumeState), health.ConsumeFailures})
 	stats, err := bus.Stats(ctx)
 	s.BusMetrics = telemetry.Values(stats.Figures(), "oona.")
+	for name, value := range s.BusMetrics {
+		s.BusMetrics[name] = rounded(value)
+	}
 	if err == nil {
 		s.Streams = measured(streams, stats.Streams)
 	}

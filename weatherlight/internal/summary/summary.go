@@ -32,6 +32,7 @@ const (
 type Summary struct {
 	Instance  string // which of several on the bus reports
 	Figures   []telemetry.Figure
+	Exposed   bool // the service shows them to Prometheus itself
 	Workers   health.Workers
 	Alarms    []health.Alarm
 	Nissa     *nissawatch.Status // nil: there is none to ask
@@ -100,6 +101,9 @@ func (s Summary) Packet() *leyline.TelemetryPacket {
 	}
 	if s.Boot != "" {
 		packet.Indicator("boot", s.Boot)
+	}
+	if s.Exposed {
+		packet.Indicator("metrics", "exposed")
 	}
 	s.Mirror.indicate(packet)
 	status, summary := s.Workers.Overall(s.Alarms)

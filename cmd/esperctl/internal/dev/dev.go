@@ -27,6 +27,17 @@ import (
 	"github.com/esper-lite/weatherlight/signing"
 )
 
+// Service is the command that goes over to this one for its --dev, and is called by its own name then.
+const Service = "esper-weatherlight-service"
+
+// dirFlag is the flag by which whoever called names the folder.
+func dirFlag() string {
+	if filepath.Base(os.Args[0]) == Service {
+		return "--dev-dir"
+	}
+	return "--dir"
+}
+
 var errHangup = errors.New("the terminal is gone")
 
 // New is the command.
@@ -36,11 +47,11 @@ func New() *cobra.Command {
 		Use:   "dev",
 		Short: "Run a foundation and Nissa's page for a trial, until it is stopped",
 		Long: `Runs all that a trial needs in one process, until Ctrl-C: the very service that
-esper-weatherlight-service runs, on a broker of its own, with Nissa's page and a secret that is
-made up. It prints what a trainer must export to join.
+esper-weatherlight-service runs, on a broker of its own, with Nissa's page, and a secret and a
+token that are made up. It prints what a trainer must export to join.
 
 Everything it writes goes into a temporary folder that it removes at the end, or into one that
---dir names and that is kept: the next start goes on with its secret, kernels and runs.`,
+--dir names and that is kept: the next start goes on with its secrets, kernels and runs.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return run(command.Context(), dir, command.OutOrStdout())
@@ -76,8 +87,12 @@ func run(ctx context.Context, dir string, out io.Writer) (err error) {
 	defer cancel(nil)
 	ctx, release := made.OnSignal(ctx, process.Action{Signal: syscall.SIGHUP, Do: func(context.Context) { cancel(errHangup) }})
 	defer release()
+	kept := "is kept"
+	if dir == "" {
+		kept = "goes at the end; " + dirFlag() + " keeps one"
+	}
 	return withPage(ctx, made, func(page string) error {
-		_, err := io.WriteString(out, devGreeting(resolved, made.BusURL(), made.HTTPAddr(), page, dir == ""))
+		_, err := io.WriteString(out, devGreeting(resolved, made.BusURL(), made.HTTPAddr(), page, kept))
 		return err
 	}, resolved)
 }
@@ -132,8 +147,9 @@ func showPage(ctx context.Context, s *service.Service, greet func(page string) e
 	return errors.Join(page.Stay(ctx), page.Close())
 }
 
-// devGreeting is all that somebody needs to join, in lines that a shell takes.
-func devGreeting(resolved *settings.Settings, bus, status, page string, temporary bool) string {
+// devGreeting is all that somebody needs to join, in lines that a shell takes. Kept says what becomes
+// of the folder.
+func devGreeting(resolved *settings.Settings, bus, status, page, kept string) string {
 	var text strings.Builder
 	secret, _, _ := resolved.Secrets() // it was read before
 	text.WriteString("A trainer, and esperctl in another terminal, can join now:\n\n")
@@ -149,18 +165,18 @@ func devGreeting(resolved *settings.Settings, bus, status, page string, temporar
 	} else if status != "127.0.0.1:9180" {
 		fmt.Fprintf(&text, "export WEATHERLIGHT_HTTP_ADDR=%s\n", status)
 	}
-	if page = resolved.Nissa.Listener().Scheme() + "://" + page; page != "http://127.0.0.1:9100" {
+	listener := resolved.Nissa.Listener()
+	if page = listener.Scheme() + "://" + page; page != "http://127.0.0.1:9100" {
 		fmt.Fprintf(&text, "export NISSA_URL=%s\n", page)
+	}
+	if tokens, err := listener.Tokens(); err == nil && listener.TokenFile == tokenPath(filepath.Dir(resolved.SecretFile)) {
+		fmt.Fprintf(&text, "export NISSA_HTTP_TOKEN=%s\n", tokens[0])
 	}
 	for _, place := range [][2]string{
 		{"URZA_DATABASE_URL", resolved.Urza.DatabaseURL.Reveal()}, {"URZA_ARTIFACT_DIR", resolved.Urza.ArtifactDir},
 		{"TAMIYO_POLICY_DIR", resolved.Tamiyo.PolicyDir}, {"WEATHERLIGHT_DATA_DIR", resolved.Weatherlight.DataDir},
 	} {
 		fmt.Fprintf(&text, "export %s=%s\n", place[0], quoted(place[1]))
-	}
-	kept := "is kept"
-	if temporary {
-		kept = "goes at the end; --dir keeps one"
 	}
 	fmt.Fprintf(&text, "\npage    %s/\nstatus  %s://%s/status\n", page, scheme, status)
 	fmt.Fprintf(&text, "folder  %s %s\n", filepath.Dir(resolved.SecretFile), kept)
@@ -178,7 +194,7 @@ func quoted(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// devFolder is the folder of dev mode with a secret in it: the one that is named, which is made
+// devFolder is the folder of dev mode with a secret and a token in it: the one that is named, which is made
 // when it is not there, or a temporary one that remove removes.
 func devFolder(dir string) (folder string, remove func() error, err error) {
 	if folder, err = filepath.Abs(dir); err != nil {
@@ -192,29 +208,35 @@ func devFolder(dir string) (folder string, remove func() error, err error) {
 		temporary := folder
 		remove = func() error { return os.RemoveAll(temporary) }
 	}
-	if err := writeSecret(folder); err != nil {
+	if err := writeSecrets(folder); err != nil {
 		return "", nil, errors.Join(err, remove())
 	}
 	return folder, remove, nil
 }
 
-// writeSecret makes a secret up, unless the folder has one.
-func writeSecret(folder string) error {
+// writeSecrets makes a secret of the bus and a token of Nissa up, unless the folder has them.
+func writeSecrets(folder string) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return fmt.Errorf("--dir: %w", err)
+		return fmt.Errorf("%s: %w", dirFlag(), err)
 	}
-	file, err := os.OpenFile(secretPath(folder), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	return errors.Join(writeSecret(secretPath(folder)), writeSecret(tokenPath(folder)))
+}
+
+func writeSecret(path string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("--dir: %w", err)
+		return fmt.Errorf("%s: %w", dirFlag(), err)
 	}
 	_, err = fmt.Fprintln(file, rand.Text())
 	return errors.Join(err, file.Close())
 }
 
 func secretPath(folder string) string { return filepath.Join(folder, "secret") }
+
+func tokenPath(folder string) string { return filepath.Join(folder, "nissa-token") }
 
 // devSettings are those of the environment that say how a service behaves and where it listens.
 // What names a place outside, such as a bus, a database, a secret or a segment of shared memory,
@@ -228,6 +250,13 @@ func devSettings(folder string, environ []string) (*settings.Settings, error) {
 		return slices.ContainsFunc([]string{"_URL", "_DIR", "_FILE", "_NAME", "_SECRET", "_PREVIOUS", "_KEY", "_KEYS", "_PASSWORD"},
 			func(suffix string) bool { return strings.HasSuffix(name, suffix) })
 	})
+	given := func(pair string) bool {
+		name, value, _ := strings.Cut(pair, "=")
+		return strings.HasPrefix(name, "NISSA_HTTP_TOKEN") && strings.TrimSpace(value) != ""
+	}
+	if !slices.ContainsFunc(environ, given) {
+		environ = append(environ, "NISSA_HTTP_TOKEN_FILE="+tokenPath(folder))
+	}
 	return settings.Load(settings.Options{
 		EnvFile: os.DevNull,
 		Environ: append(environ,

@@ -34,7 +34,7 @@ func TestDevModeTouchesNothingOutsideItsFolder(t *testing.T) {
 		}
 	}
 	folder := t.TempDir()
-	if err := writeSecret(folder); err != nil {
+	if err := writeSecrets(folder); err != nil {
 		t.Fatal(err)
 	}
 	resolved, err := devSettings(folder, environ)
@@ -100,17 +100,36 @@ func TestFolderOfDevMode(t *testing.T) {
 	}
 }
 
+// Who gave a token keeps it, and need not be told.
+func TestDevModeMakesNoTokenUpBesideOneThatIsGiven(t *testing.T) {
+	folder := t.TempDir()
+	if err := writeSecrets(folder); err != nil {
+		t.Fatal(err)
+	}
+	given := strings.Repeat("t", 20)
+	resolved, err := devSettings(folder, []string{"NISSA_HTTP_TOKEN=" + given})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tokens, err := resolved.Nissa.Listener().Tokens(); err != nil || !slices.Equal(tokens, []string{given}) {
+		t.Errorf("tokens %q, %v", tokens, err)
+	}
+	if greeting := devGreeting(resolved, "redis://127.0.0.1:1/0", "off", "127.0.0.1:3", "goes"); strings.Contains(greeting, given) {
+		t.Errorf("it is shown:\n%s", greeting)
+	}
+}
+
 // What dev mode prints is pasted into a shell.
 func TestGreetingIsWhatAShellTakes(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "it's $HOME; a folder")
-	if err := writeSecret(folder); err != nil {
+	if err := writeSecrets(folder); err != nil {
 		t.Fatal(err)
 	}
 	resolved, err := devSettings(folder, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.SplitAfter(devGreeting(resolved, "redis://127.0.0.1:1/0", "127.0.0.1:2", "127.0.0.1:3", true), "\n")
+	lines := strings.SplitAfter(devGreeting(resolved, "redis://127.0.0.1:1/0", "127.0.0.1:2", "127.0.0.1:3", "goes"), "\n")
 	lines = slices.DeleteFunc(lines, func(line string) bool { return !strings.HasPrefix(line, "export ") })
 	shell := exec.CommandContext(t.Context(), "sh", "-c", strings.Join(lines, "")+"env")
 	shell.Env = []string{"PATH=" + os.Getenv("PATH")}
@@ -118,8 +137,12 @@ func TestGreetingIsWhatAShellTakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tokens, err := resolved.Nissa.Listener().Tokens()
+	if err != nil || len(tokens) != 1 {
+		t.Fatalf("whoever wants to change something at Nissa has no token: %q, %v", tokens, err)
+	}
 	for _, want := range []string{
-		"REDIS_URL=redis://127.0.0.1:1/0", "WEATHERLIGHT_HTTP_ADDR=127.0.0.1:2", "NISSA_URL=http://127.0.0.1:3",
+		"NISSA_HTTP_TOKEN=" + tokens[0], "REDIS_URL=redis://127.0.0.1:1/0", "WEATHERLIGHT_HTTP_ADDR=127.0.0.1:2", "NISSA_URL=http://127.0.0.1:3",
 		"URZA_DATABASE_URL=" + resolved.Urza.DatabaseURL.Reveal(), "URZA_ARTIFACT_DIR=" + folder + "/urza/artifacts",
 		"TAMIYO_POLICY_DIR=" + folder + "/tamiyo/policies", "WEATHERLIGHT_DATA_DIR=" + folder + "/weatherlight",
 	} {
