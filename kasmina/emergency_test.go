@@ -40,7 +40,14 @@ func TestEmergencyPausesTheSeedsUntilItIsLifted(t *testing.T) {
 	if got := NewView(w.record); got.Emergency != "EMERGENCY_LEVEL_CONSERVATIVE" || got.Seeds[0].Paused[0] != "emergency" {
 		t.Errorf("view %+v", got)
 	}
+	tells := func() map[string]string { return w.packets[len(w.packets)-1].GetSystemHealth().GetIndicators() }
+	if told := tells(); told["emergency"] != "EMERGENCY_LEVEL_CONSERVATIVE" || told["emergency_reason"] == "" {
+		t.Errorf("a packet says %v", told)
+	}
 	w.accepts(w.command(0, "", alarmed("1")))
+	if told := tells(); told["emergency"] != "" {
+		t.Errorf("a packet after its end says %v", told)
+	}
 	w.report()
 	if w.trainer.seeds[0].paused {
 		t.Error("still paused")

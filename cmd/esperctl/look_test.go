@@ -124,6 +124,26 @@ func TestStatusIsAnAnswerToMonitors(t *testing.T) {
 }
 
 // A service that boots is asked by whoever waits for it: it has no streams to show yet.
+// A run whose seeds an emergency keeps out of the output does not look like one that grows.
+func TestEmergencyOfARunIsShown(t *testing.T) {
+	said := answers()
+	for _, path := range []string{"/api/runs", "/api/runs/" + long} {
+		said[path] = strings.Replace(said[path], `"state":"running"`, `"state":"conservative","emergency":"conservative","emergency_reason":"the loss is odd"`, 1)
+	}
+	served(t, said)
+	for command, want := range map[string][]string{
+		"runs list": {"conservative"}, "runs show " + long: {"conservative", "the loss is odd"}, "trainers list": {"conservative"},
+		"status": {"1 conservative", "the loss is odd", "2 training"},
+	} {
+		printed := mustRun(t, strings.Fields(command)...)
+		for _, word := range want {
+			if !strings.Contains(printed, word) {
+				t.Errorf("%s does not say %q:\n%s", command, word, printed)
+			}
+		}
+	}
+}
+
 func TestStatusOfAServiceThatBoots(t *testing.T) {
 	said := answers()
 	said["/status"] = `{"state":"booting","reason":"booting: step 2 of 10, oona connection","system_mode":"degraded","workers":[]}`

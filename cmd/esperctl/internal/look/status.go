@@ -32,11 +32,12 @@ type overview struct {
 	Weatherlight json.RawMessage `json:"weatherlight"`
 	Nissa        string          `json:"nissa"` // ready, or why not
 	Runs         map[string]int  `json:"runs,omitempty"`
-	Seeds        map[string]int  `json:"seeds,omitempty"` // by stage, of the runs that are running
+	Seeds        map[string]int  `json:"seeds,omitempty"` // by stage, of the runs that train
 	Unwell       []string        `json:"unwell"`          // why the exit code is not 0
 
 	served Service
 	asked  string // where the service was asked
+	held   []Run  // in an emergency
 }
 
 // Status shows all on one screen.
@@ -106,7 +107,10 @@ func (o *overview) askNissa(ctx context.Context) {
 	o.Nissa, o.Runs, o.Seeds = "ready", map[string]int{}, map[string]int{}
 	for _, r := range page.Runs {
 		o.Runs[r.State]++
-		if r.State == "running" {
+		if r.Level != "" {
+			o.held = append(o.held, r)
+		}
+		if r.Trains() {
 			for name, count := range r.Seeds {
 				o.Seeds[StageName(name)] += count
 			}
@@ -142,7 +146,10 @@ func (o *overview) show(table io.Writer, to *answer) {
 	line("nissa", "%s", o.Nissa)
 	if o.Runs != nil {
 		line("runs", "%s", counts(o.Runs, "none"))
-		line("seeds", "%s", counts(o.Seeds, "none in runs that are running"))
+		for i := range o.held {
+			line(labelOnce("emergency", i), "%s", to.rest(o.held[i].ID+" is "+o.held[i].Held()))
+		}
+		line("seeds", "%s", counts(o.Seeds, "none in runs that train"))
 	}
 	if c := s.Catalogue; c != nil {
 		line("kernels", "%d of %d blueprints", c.Kernels, c.Blueprints)
@@ -180,13 +187,17 @@ func (o *overview) showAlarms(line func(label, format string, values ...any), to
 		return
 	}
 	for i, a := range o.served.Alarms {
-		label := ""
-		if i == 0 {
-			label = "alarms"
-		}
 		name := strings.TrimSpace(a.Name + " " + a.Subject)
-		line(label, "%s", to.rest(a.Severity+" "+name+" for "+to.age(a.Since)+": "+a.Detail))
+		line(labelOnce("alarms", i), "%s", to.rest(a.Severity+" "+name+" for "+to.age(a.Since)+": "+a.Detail))
 	}
+}
+
+// labelOnce is a label before the first of several lines.
+func labelOnce(label string, i int) string {
+	if i > 0 {
+		return ""
+	}
+	return label
 }
 
 // counts lists what there is of each, the names in order.
