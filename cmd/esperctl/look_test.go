@@ -123,7 +123,6 @@ func TestStatusIsAnAnswerToMonitors(t *testing.T) {
 	}
 }
 
-// A service that boots is asked by whoever waits for it: it has no streams to show yet.
 // A run whose seeds an emergency keeps out of the output does not look like one that grows.
 func TestEmergencyOfARunIsShown(t *testing.T) {
 	said := answers()
@@ -144,6 +143,7 @@ func TestEmergencyOfARunIsShown(t *testing.T) {
 	}
 }
 
+// A service that boots is asked by whoever waits for it: it has no streams to show yet.
 func TestStatusOfAServiceThatBoots(t *testing.T) {
 	said := answers()
 	said["/status"] = `{"state":"booting","reason":"booting: step 2 of 10, oona connection","system_mode":"degraded","workers":[]}`
