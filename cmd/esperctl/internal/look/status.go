@@ -33,6 +33,7 @@ type overview struct {
 	Nissa        string          `json:"nissa"` // ready, or why not
 	Runs         map[string]int  `json:"runs,omitempty"`
 	Seeds        map[string]int  `json:"seeds,omitempty"` // by stage, of the runs that train
+	Alerts       []Raised        `json:"alerts"`          // those of Nissa's that fire
 	Unwell       []string        `json:"unwell"`          // why the exit code is not 0
 
 	served Service
@@ -44,9 +45,10 @@ type overview struct {
 func Status() *cobra.Command {
 	command := question{
 		use: "status", short: "Show on one screen how the foundation is; exit 0 when it is well",
-		long: "Shows on one screen how the foundation is: the service, its alarms, runs, streams and workers. For monitors:\n" +
-			"exit 0 when it is ready and nothing is raised but for information, 1 when not, 3 when it does not answer. A\n" +
-			"Nissa that does not answer is told of, and changes the exit code when NISSA_URL names one: the service watches it.",
+		long: "Shows on one screen how the foundation is: the service, its alarms and Nissa's alerts, runs, streams and workers.\n" +
+			"For monitors: exit 0 when it is ready and nothing is raised but for information, or taken up, or silenced;\n" +
+			"1 when not, 3 when it does not answer. A Nissa that does not answer is told of, and\n" +
+			"changes the exit code when NISSA_URL names one: the service watches it.",
 		answer: func(ctx context.Context, _ []string, to *answer) error {
 			o, err := look(ctx)
 			if err != nil {
@@ -70,7 +72,7 @@ func look(ctx context.Context) (*overview, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &overview{asked: service.Base(), Unwell: []string{}}
+	o := &overview{asked: service.Base(), Alerts: []Raised{}, Unwell: []string{}}
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
@@ -94,8 +96,14 @@ func (o *overview) askNissa(ctx context.Context) {
 		o.Nissa = err.Error()
 		return
 	}
-	var page struct{ Runs []Run }
+	var page struct {
+		Runs   []Run
+		Alerts []alert
+	}
 	err = service.Get(ctx, "/api/runs", url.Values{"limit": {strconv.Itoa(mostRuns)}}, &page)
+	if err == nil {
+		err = service.Get(ctx, "/api/alerts", nil, &page)
+	}
 	if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) {
 		o.Nissa = err.Error()
 		return
@@ -105,6 +113,11 @@ func (o *overview) askNissa(ctx context.Context) {
 		return
 	}
 	o.Nissa, o.Runs, o.Seeds = "ready", map[string]int{}, map[string]int{}
+	for _, a := range page.Alerts {
+		if a.State == "firing" {
+			o.Alerts = append(o.Alerts, a.raised())
+		}
+	}
 	for _, r := range page.Runs {
 		o.Runs[r.State]++
 		if r.Level != "" {
@@ -118,15 +131,18 @@ func (o *overview) askNissa(ctx context.Context) {
 	}
 }
 
+// raised are alarms of the service, and alerts of Nissa's.
+func (o *overview) raised() []Raised { return slices.Concat(o.served.Raised(), o.Alerts) }
+
 // judge says why a monitor should call somebody.
 func (o *overview) judge() {
 	if o.served.State != "ready" {
 		reason := strings.TrimPrefix(o.served.Reason, o.served.State+": ")
 		o.Unwell = append(o.Unwell, strings.TrimSuffix(o.served.State+": "+reason, ": "))
 	}
-	for _, a := range o.served.Alarms {
-		if a.Severity != "info" && !a.Gone {
-			o.Unwell = append(o.Unwell, strings.TrimSuffix(a.Name+" "+a.Subject, " "))
+	for _, r := range o.raised() {
+		if r.Severity != "info" && (r.State == "raised" || r.Standing() == "firing") {
+			o.Unwell = append(o.Unwell, strings.TrimSuffix(r.Name+" "+r.Subject, " "))
 		}
 	}
 }
@@ -182,13 +198,19 @@ func (a *answer) rest(text string) string {
 }
 
 func (o *overview) showAlarms(line func(label, format string, values ...any), to *answer) {
-	if len(o.served.Alarms) == 0 {
+	raised := o.raised()
+	if len(raised) == 0 {
 		line("alarms", "none")
 		return
 	}
-	for i, a := range o.served.Alarms {
-		name := strings.TrimSpace(a.Name + " " + a.Subject)
-		line(labelOnce("alarms", i), "%s", to.rest(a.Severity+" "+name+" for "+to.age(a.Since)+": "+a.Detail))
+	for i := range raised {
+		r := &raised[i]
+		name := strings.TrimSpace(r.Name + " " + r.Subject)
+		said := strings.TrimSuffix(": "+r.Detail, ": ")
+		if r.AckedBy != "" || r.Silenced {
+			said = ", " + r.Standing() + said
+		}
+		line(labelOnce("alarms", i), "%s", to.rest(r.Severity+" "+name+" for "+to.age(r.Since)+said))
 	}
 }
 
