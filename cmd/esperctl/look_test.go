@@ -153,6 +153,32 @@ func TestStatusCountsWhatNissaRaises(t *testing.T) {
 	}
 }
 
+// A Nissa that somebody counts on, by naming it, is missed when it is away.
+func TestStatusMissesANissaThatIsNamed(t *testing.T) {
+	const raised = `"alarms":[{"alarm":"nissa_unreachable","severity":"info","since":"2026-11-30T11:00:00Z"}]`
+	for name, test := range map[string]struct {
+		url, alarms string
+		code        int
+	}{
+		"nobody names one":             {"", `"alarms":[]`, process.ExitClean},
+		"this command does":            {"http://127.0.0.1:1", `"alarms":[]`, process.ExitFailed},
+		"the service does":             {"", raised, process.ExitFailed},
+		"both do":                      {"http://127.0.0.1:1", raised, process.ExitFailed},
+		"the service's has come again": {"", strings.Replace(raised, `"since"`, `"gone":true,"since"`, 1), process.ExitClean},
+	} {
+		t.Run(name, func(t *testing.T) {
+			said := answers()
+			said["/status"] = strings.Replace(said["/status"], `"alarms":[]`, test.alarms, 1)
+			served(t, said)
+			t.Setenv("NISSA_URL", test.url)
+			t.Setenv("NISSA_HTTP_ADDR", "127.0.0.1:1")
+			if _, err := run(t, "status"); process.ExitCode(err) != test.code || strings.Count(fmt.Sprint(err), "nissa") > 1 {
+				t.Errorf("exit code %d: %v", process.ExitCode(err), err)
+			}
+		})
+	}
+}
+
 // A run whose seeds an emergency keeps out of the output does not look like one that grows.
 func TestEmergencyOfARunIsShown(t *testing.T) {
 	said := answers()

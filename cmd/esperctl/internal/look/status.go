@@ -17,6 +17,7 @@ import (
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
+	"github.com/esper-lite/weatherlight/settings"
 )
 
 // UnwellError says that the service answered, and is not well.
@@ -39,6 +40,7 @@ type overview struct {
 	served Service
 	asked  string // where the service was asked
 	held   []Run  // in an emergency
+	missed bool   // NISSA_URL names a Nissa, and it is not ready
 }
 
 // Status shows all on one screen.
@@ -48,7 +50,7 @@ func Status() *cobra.Command {
 		long: "Shows on one screen how the foundation is: the service, its alarms and Nissa's alerts, runs, streams and workers.\n" +
 			"For monitors: exit 0 when it is ready and nothing is raised but for information, or taken up, or silenced;\n" +
 			"1 when not, 3 when it does not answer. A Nissa that does not answer is told of, and\n" +
-			"changes the exit code when NISSA_URL names one: the service watches it.",
+			"changes the exit code when NISSA_URL names one, here or to the service.",
 		answer: func(ctx context.Context, _ []string, to *answer) error {
 			o, err := look(ctx)
 			if err != nil {
@@ -68,7 +70,11 @@ func Status() *cobra.Command {
 
 // look asks both services at a time.
 func look(ctx context.Context) (*overview, error) {
-	service, err := weatherlight()
+	resolved, err := loaded()
+	if err != nil {
+		return nil, err
+	}
+	service, err := ask.Weatherlight(resolved)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +82,7 @@ func look(ctx context.Context) (*overview, error) {
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
-		o.askNissa(ctx)
+		o.askNissa(ctx, resolved)
 	}()
 	err = service.Get(ctx, "/status", nil, &o.Weatherlight)
 	<-asked
@@ -90,12 +96,13 @@ func look(ctx context.Context) (*overview, error) {
 	return o, nil
 }
 
-func (o *overview) askNissa(ctx context.Context) {
-	service, err := nissa()
+func (o *overview) askNissa(ctx context.Context, resolved *settings.Settings) {
+	service, err := ask.Nissa(resolved)
 	if err != nil {
 		o.Nissa = err.Error()
 		return
 	}
+	o.missed = resolved.Weatherlight.NissaURL.Reveal() != ""
 	var page struct {
 		Runs   []Run
 		Alerts []alert
@@ -112,6 +119,7 @@ func (o *overview) askNissa(ctx context.Context) {
 		o.Nissa = "not at " + service.Base()
 		return
 	}
+	o.missed = false
 	o.Nissa, o.Runs, o.Seeds = "ready", map[string]int{}, map[string]int{}
 	for _, a := range page.Alerts {
 		if a.State == "firing" {
@@ -131,6 +139,9 @@ func (o *overview) askNissa(ctx context.Context) {
 	}
 }
 
+// nissaUnreachable is the alarm of a service whose NISSA_URL names a Nissa that is away.
+const nissaUnreachable = "nissa_unreachable"
+
 // raised are alarms of the service, and alerts of Nissa's.
 func (o *overview) raised() []Raised { return slices.Concat(o.served.Raised(), o.Alerts) }
 
@@ -141,9 +152,13 @@ func (o *overview) judge() {
 		o.Unwell = append(o.Unwell, strings.TrimSuffix(o.served.State+": "+reason, ": "))
 	}
 	for _, r := range o.raised() {
+		o.missed = o.missed || r.Name == nissaUnreachable && r.State == "raised"
 		if r.Severity != "info" && (r.State == "raised" || r.Standing() == "firing") {
 			o.Unwell = append(o.Unwell, strings.TrimSuffix(r.Name+" "+r.Subject, " "))
 		}
+	}
+	if o.missed {
+		o.Unwell = append(o.Unwell, nissaUnreachable)
 	}
 }
 
