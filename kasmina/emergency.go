@@ -1,7 +1,9 @@
 package kasmina
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
@@ -57,7 +59,7 @@ func (st *step) emergencyCommand(command *leyline.AdaptationCommand) *RejectedEr
 	if level >= pausingLevel {
 		st.event("emergency_cleanup", levelCritical, "include_teacher", includeTeacher, "level", level.String(),
 			"command_id", id, "seeds", number(len(st.r.Seeds)))
-		st.enterEmergency(level, "command")
+		st.enterEmergency(level, cmp.Or(bounded(strings.TrimSpace(command.GetAnnotations()["reason"])), "command"))
 		return nil
 	}
 	st.event("emergency_lifted", levelWarning, "level", level.String(), "command_id", id)

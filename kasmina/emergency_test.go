@@ -26,7 +26,12 @@ func TestEmergencyPausesTheSeedsUntilItIsLifted(t *testing.T) {
 	w := newWorld(t)
 	w.meet()
 	w.plant("s")
-	w.accepts(w.command(0, "", alarmed("EMERGENCY_LEVEL_CONSERVATIVE")))
+	w.accepts(w.command(0, "", alarmed("EMERGENCY_LEVEL_CONSERVATIVE"), func(c *leyline.AdaptationCommand) {
+		c.Annotations["reason"] = "the loss is odd"
+	}))
+	if ordered := w.record.Pending[0].Reason; ordered != "the loss is odd" {
+		t.Errorf("the trainer is told %q", ordered)
+	}
 	w.report()
 	w.report()
 	if !w.trainer.seeds[0].paused || w.trainer.halted || len(w.record.Pending) != 0 {
@@ -37,10 +42,17 @@ func TestEmergencyPausesTheSeedsUntilItIsLifted(t *testing.T) {
 		w.report()
 	}
 	w.wantStage("s", lifecycle.Training)
-	if got := NewView(w.record); got.Emergency != "EMERGENCY_LEVEL_CONSERVATIVE" || got.Seeds[0].Paused[0] != "emergency" {
+	if got := NewView(w.record); got.Emergency != "EMERGENCY_LEVEL_CONSERVATIVE" || got.Because != "the loss is odd" || got.Seeds[0].Paused[0] != "emergency" {
 		t.Errorf("view %+v", got)
 	}
+	tells := func() map[string]string { return w.packets[len(w.packets)-1].GetSystemHealth().GetIndicators() }
+	if told := tells(); told["emergency"] != "EMERGENCY_LEVEL_CONSERVATIVE" || told["emergency_reason"] != "the loss is odd" {
+		t.Errorf("a packet says %v", told)
+	}
 	w.accepts(w.command(0, "", alarmed("1")))
+	if told := tells(); told["emergency"] != "" {
+		t.Errorf("a packet after its end says %v", told)
+	}
 	w.report()
 	if w.trainer.seeds[0].paused {
 		t.Error("still paused")

@@ -86,6 +86,9 @@ func (st *step) packet(id string, events []*leyline.TelemetryEvent) *leyline.Tel
 	if st.r.Run != "" {
 		indicators["training_run_id"] = st.r.Run
 	}
+	if st.r.Emergency.Level >= pausingLevel {
+		indicators["emergency"], indicators["emergency_reason"] = st.r.Emergency.Level.String(), st.r.Emergency.Reason
+	}
 	return &leyline.TelemetryPacket{
 		PacketId: id, SourceSubsystem: source, Level: levelInfo, Timestamp: timestamppb.New(st.at),
 		Events: events, Metrics: telemetry.MetricPoints(runFigures(st.r, st.warmMS, st.backMS)),

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 )
@@ -60,6 +61,33 @@ func serve(t *testing.T, nissa, weatherlight string) {
 	t.Cleanup(service.Close)
 	t.Setenv("NISSA_URL", service.URL)
 	t.Setenv("WEATHERLIGHT_HTTP_ADDR", strings.TrimPrefix(service.URL, "http://"))
+}
+
+// Of alerts that begin alike none is taken up by chance.
+func TestAckTakesTheAlertThatIsMeant(t *testing.T) {
+	var acked []string
+	nissa := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if id, is := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/api/alerts/"), "/ack"); is {
+			acked = append(acked, id)
+		}
+		_, _ = w.Write([]byte(`{"alerts":[{"id":"aa11","rule":"one"},{"id":"aa1","rule":"two"},{"id":"bb22","rule":"three"}]}`))
+	}))
+	defer nissa.Close()
+	alone(t)
+	t.Setenv("NISSA_URL", nissa.URL)
+	for id, want := range map[string]struct {
+		acks string
+		code int
+	}{
+		"": {"", process.ExitConfiguration}, " ": {"", process.ExitConfiguration}, "aa": {"", process.ExitConfiguration},
+		"c": {"", process.ExitFailed}, "b": {"bb22", 0}, "aa1": {"aa1", 0}, "aa11": {"aa11", 0},
+	} {
+		acked = nil
+		_, err := run(t, "alarms", "ack", id)
+		if process.ExitCode(err) != want.code || strings.Join(acked, ",") != want.acks {
+			t.Errorf("%q: exit code %d, %v, took up %q", id, process.ExitCode(err), err, acked)
+		}
+	}
 }
 
 // desk is a leader of which Nissa tells, and that answers as it is told to.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
 )
@@ -79,7 +80,7 @@ func newDeadLettersPurge() *cobra.Command {
 		RunE: func(command *cobra.Command, ids []string) error {
 			byAge := command.Flags().Changed("older-than")
 			if byAge == (len(ids) > 0) {
-				return &usageError{errPurgeWhat, command.CommandPath()}
+				return terminal.Misused(command, errPurgeWhat)
 			}
 			return purgeDeadLetters(command.Context(), ids, olderThan, command.OutOrStdout())
 		},

@@ -36,7 +36,7 @@ func answers() map[string]string {
 		path + "/seeds/seed-" + long: `{"seed":` + seed + `,"points":[],"events":[` + event + `]}`,
 		path + "/export":             "{\"line\":1}\n{\"line\":2}\n",
 		"/api/events":                `{"events":[` + event + `]}`,
-		"/api/alerts":                `{"alerts":[{"id":"0011223344556677","rule":"seed_culled_because_of_` + long + `","source":"kasmina","severity":"warning","state":"firing","since":"2026-11-30T11:00:00Z","summary":"s"},{"id":"1","rule":"quiet","state":"inactive"}]}`,
+		"/api/alerts":                `{"alerts":[{"id":"0011223344556677","rule":"seed_culled_because_of_` + long + `","source":"kasmina","severity":"info","state":"firing","since":"2026-11-30T11:00:00Z","summary":"s"},{"id":"1","rule":"quiet","state":"inactive"}]}`,
 		"/status":                    `{"state":"ready","version":"v1","uptime_s":3723.4567,"bus":"redis://h:6379/0","system_mode":"operational","alarms":[],` + statusRest,
 		"/status?alarm":              `{"state":"not_ready","reason":"bus: gone","version":"v1","uptime_s":3,"system_mode":"degraded","alarms":[{"alarm":"bus_down","severity":"critical","since":"2026-11-30T11:00:00Z","detail":"` + long + long + `"}],` + statusRest,
 		"/api/stream":                "retry: 1000\nid: 7\n\nid: 8\nevent: event\ndata: " + event + "\n\nid: 9\nevent: report\ndata: {\"epoch\":5,\"loss\":0.5,\"accuracy\":0.75}\n\n",
@@ -120,6 +120,82 @@ func TestStatusIsAnAnswerToMonitors(t *testing.T) {
 	}
 	if printed, err := run(t, "status", "--json"); process.ExitCode(err) != process.ExitFailed || !json.Valid([]byte(printed)) {
 		t.Errorf("--json: %v\n%s", err, printed)
+	}
+}
+
+// Monitors hear of an alert of Nissa's, until somebody has taken it up.
+func TestStatusCountsWhatNissaRaises(t *testing.T) {
+	for name, test := range map[string]struct {
+		alert string
+		code  int
+		shown bool
+	}{
+		"fires":       {`"severity":"warning","state":"firing"`, process.ExitFailed, true},
+		"informs":     {`"severity":"info","state":"firing"`, process.ExitClean, true},
+		"is not sure": {`"severity":"critical","state":"pending"`, process.ExitClean, false},
+		"has ended":   {`"severity":"critical","state":"resolved"`, process.ExitClean, false},
+		"is taken up": {`"severity":"critical","state":"firing","ack":{"by":"ann"}`, process.ExitClean, true},
+		"is silenced": {`"severity":"critical","state":"firing","silenced_by":["s"]`, process.ExitClean, true},
+		"not a word":  {`"severity":"","state":"firing"`, process.ExitFailed, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			said := answers()
+			said["/api/alerts"] = `{"alerts":[{"id":"1","rule":"run_silent","source":"weatherlight","since":"2026-11-30T11:00:00Z",` + test.alert + `}]}`
+			served(t, said)
+			printed, err := run(t, "status")
+			if process.ExitCode(err) != test.code || strings.Contains(printed, "run_silent") != test.shown {
+				t.Errorf("exit code %d, %v:\n%s", process.ExitCode(err), err, printed)
+			}
+			if printed, _ := run(t, "status", "--json"); strings.Contains(printed, "run_silent") != test.shown {
+				t.Errorf("--json:\n%s", printed)
+			}
+		})
+	}
+}
+
+// A Nissa that somebody counts on, by naming it, is missed when it is away.
+func TestStatusMissesANissaThatIsNamed(t *testing.T) {
+	const raised = `"alarms":[{"alarm":"nissa_unreachable","severity":"info","since":"2026-11-30T11:00:00Z"}]`
+	for name, test := range map[string]struct {
+		url, alarms string
+		code        int
+	}{
+		"nobody names one":             {"", `"alarms":[]`, process.ExitClean},
+		"this command does":            {"http://127.0.0.1:1", `"alarms":[]`, process.ExitFailed},
+		"the service does":             {"", raised, process.ExitFailed},
+		"both do":                      {"http://127.0.0.1:1", raised, process.ExitFailed},
+		"the service's has come again": {"", strings.Replace(raised, `"since"`, `"gone":true,"since"`, 1), process.ExitClean},
+	} {
+		t.Run(name, func(t *testing.T) {
+			said := answers()
+			said["/status"] = strings.Replace(said["/status"], `"alarms":[]`, test.alarms, 1)
+			served(t, said)
+			t.Setenv("NISSA_URL", test.url)
+			t.Setenv("NISSA_HTTP_ADDR", "127.0.0.1:1")
+			if _, err := run(t, "status"); process.ExitCode(err) != test.code || strings.Count(fmt.Sprint(err), "nissa") > 1 {
+				t.Errorf("exit code %d: %v", process.ExitCode(err), err)
+			}
+		})
+	}
+}
+
+// A run whose seeds an emergency keeps out of the output does not look like one that grows.
+func TestEmergencyOfARunIsShown(t *testing.T) {
+	said := answers()
+	for _, path := range []string{"/api/runs", "/api/runs/" + long} {
+		said[path] = strings.Replace(said[path], `"state":"running"`, `"state":"conservative","emergency":"conservative","emergency_reason":"the loss is odd"`, 1)
+	}
+	served(t, said)
+	for command, want := range map[string][]string{
+		"runs list": {"conservative"}, "runs show " + long: {"conservative", "the loss is odd"}, "trainers list": {"conservative"},
+		"status": {"1 conservative", "the loss is odd", "2 training"},
+	} {
+		printed := mustRun(t, strings.Fields(command)...)
+		for _, word := range want {
+			if !strings.Contains(printed, word) {
+				t.Errorf("%s does not say %q:\n%s", command, word, printed)
+			}
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/dev"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/look"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/streams"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/top"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 )
@@ -51,25 +52,13 @@ func called() string {
 	return name
 }
 
-// usageError is of a command line that is not understood.
-type usageError struct {
-	err  error
-	help string // the command that says more
-}
-
-func (e *usageError) Error() string { return e.err.Error() + ": " + e.help + " --help says more" }
-func (e *usageError) Unwrap() error { return e.err }
-
-// Exit is the code of such a line, as that of the services.
-func (*usageError) Exit() int { return process.ExitConfiguration }
-
 // execute runs what the command line asks for.
 func execute(ctx context.Context, root *cobra.Command) error {
 	understood := false
 	noteRun(root, func() { understood = true })
 	asked, err := root.ExecuteContextC(ctx)
 	if err != nil && !understood {
-		return &usageError{err, asked.CommandPath()}
+		return terminal.Misused(asked, err)
 	}
 	return advised(err)
 }

@@ -17,6 +17,9 @@ const (
 	eventEnding = "rollback_ready"
 	eventAlarm  = "alarm"
 
+	// kasmina is who decides on runs, as its packets name it.
+	kasmina = "kasmina"
+
 	// eventDecision has what a controller was handed, and what came of it, as its attribute.
 	eventDecision       = "decision_recorded"
 	attributeTranscript = "transcript"
@@ -43,7 +46,7 @@ func (b *Batch) packet(m *Message, p *leyline.TelemetryPacket) {
 		b.alarm(event, at, p.GetSourceSubsystem())
 	}
 	if run != "" {
-		b.run(run, at)
+		b.run(run, at).Emergency.follow(p, at)
 	}
 	if decided := eventNamed(p, eventDecision).GetAttributes()[attributeTranscript]; run != "" && isTranscript(decided) {
 		b.addDecision(Decision{Run: run, At: at, Transcript: decided})
@@ -56,6 +59,16 @@ func (b *Batch) packet(m *Message, p *leyline.TelemetryPacket) {
 		b.addEvent(e)
 		b.Runs[e.Run].follow(event, at)
 	}
+}
+
+// follow takes Kasmina's word for the emergency of a run, unless it is older than what is known.
+func (e *Emergency) follow(p *leyline.TelemetryPacket, at time.Time) {
+	if p.GetSourceSubsystem() != kasmina || at.Before(e.HeldAt) {
+		return
+	}
+	told := p.GetSystemHealth().GetIndicators()
+	level := strings.ToLower(strings.TrimPrefix(text(told["emergency"], maxID), "EMERGENCY_LEVEL_"))
+	*e = Emergency{Held: level, HeldFor: text(told["emergency_reason"], maxText), HeldAt: at}
 }
 
 // isTranscript says whether a text can be one: it is kept as it is, in letters and digits.

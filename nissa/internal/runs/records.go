@@ -14,6 +14,7 @@ type Run struct {
 	KeptFrom time.Time `json:"kept_from"`
 	Progress
 	Leader
+	Emergency
 
 	LastOrder string `json:"last_order,omitempty"` // its entry on the run's stream
 
@@ -33,6 +34,13 @@ type Progress struct {
 	Accuracy Number    `json:"accuracy"`
 	Best     Number    `json:"best_loss"`
 	Halted   bool      `json:"halted"`
+}
+
+// Emergency is what Kasmina holds a run in, by the newest of its packets about it.
+type Emergency struct {
+	Held    string    `json:"emergency,omitempty"` // conservative or halt: its seeds are out of the output, and none is begun
+	HeldFor string    `json:"emergency_reason,omitempty"`
+	HeldAt  time.Time `json:"emergency_told_at,omitzero"` // when that was told of last
 }
 
 // Seed is what is known of a seed of a run.
@@ -176,9 +184,10 @@ type Figure struct {
 
 // States of a run.
 const (
-	Running = "running"
-	Silent  = "silent"
-	Halted  = "halted"
+	Running      = "running"
+	Conservative = "conservative"
+	Silent       = "silent"
+	Halted       = "halted"
 )
 
 // Silence is how long a run that reports seldom may be silent, in intervals, and any.
@@ -191,7 +200,7 @@ const (
 )
 
 // State is that of a run at a time: halted, silent for longer than three of its reports
-// take, or running.
+// take, conservative when it trains on in an emergency, or running.
 func (r *Run) State(now time.Time) string {
 	if r.Halted {
 		return Halted
@@ -202,6 +211,9 @@ func (r *Run) State(now time.Time) string {
 	}
 	if now.Sub(r.Reported) > silence {
 		return Silent
+	}
+	if r.Held != "" {
+		return Conservative
 	}
 	return Running
 }

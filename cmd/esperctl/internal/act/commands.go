@@ -2,14 +2,15 @@ package act
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
@@ -106,6 +107,34 @@ func completeAlerts(command *cobra.Command, args []string, _ string) (ids []stri
 	return ids, cobra.ShellCompDirectiveNoFileComp
 }
 
+// alertOf is the alert of an id, or the only one whose id begins so.
+func alertOf(command *cobra.Command, found []alert, id string) (meant alert, err error) {
+	var ids []string
+	for _, a := range found {
+		if a.ID == id {
+			return a, nil
+		}
+		if strings.HasPrefix(a.ID, id) {
+			meant, ids = a, append(ids, a.ID)
+		}
+	}
+	switch len(ids) {
+	case 0:
+		return meant, fmt.Errorf("no alert %q: esperctl alarms list shows their ids", id)
+	case 1:
+		return meant, nil
+	default:
+		return meant, terminal.Misused(command, fmt.Errorf("%q may be any of %s", id, strings.Join(ids, ", ")))
+	}
+}
+
+func notBlank(_ *cobra.Command, args []string) error {
+	if strings.TrimSpace(args[0]) == "" {
+		return errors.New("the id is blank: esperctl alarms list shows them")
+	}
+	return nil
+}
+
 // AlarmsAck says that somebody has taken an alert up.
 func AlarmsAck() *cobra.Command {
 	var reason string
@@ -114,7 +143,7 @@ func AlarmsAck() *cobra.Command {
 		Long: "Says that you have taken an alert of Nissa's up, by its id in esperctl alarms list or the beginning of it: it is\n" +
 			"not told again while it fires on. NISSA_HTTP_TOKEN must be set. Alarms of the service have no id: they end when\n" +
 			"their cause does.",
-		Args: cobra.ExactArgs(1), ValidArgsFunction: completeAlerts,
+		Args: cobra.MatchAll(cobra.ExactArgs(1), notBlank), ValidArgsFunction: completeAlerts,
 		RunE: func(command *cobra.Command, args []string) error {
 			service, err := nissa()
 			if err != nil {
@@ -124,17 +153,17 @@ func AlarmsAck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			at := slices.IndexFunc(found, func(a alert) bool { return strings.HasPrefix(a.ID, args[0]) })
-			if at < 0 {
-				return fmt.Errorf("no alert %q: esperctl alarms list shows their ids", args[0])
+			meant, err := alertOf(command, found, args[0])
+			if err != nil {
+				return err
 			}
 			var acknowledged any
-			err = service.Post(command.Context(), "/api/alerts/"+url.PathEscape(found[at].ID)+"/ack",
+			err = service.Post(command.Context(), "/api/alerts/"+url.PathEscape(meant.ID)+"/ack",
 				map[string]string{"by": operator(), "comment": reason}, &acknowledged)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(command.OutOrStdout(), "%s is taken up by %s\n", found[at].Rule, operator())
+			_, err = fmt.Fprintf(command.OutOrStdout(), "%s is taken up by %s\n", meant.Rule, operator())
 			return err
 		},
 	}

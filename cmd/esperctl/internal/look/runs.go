@@ -35,7 +35,22 @@ type Run struct {
 	Accuracy Number         `json:"accuracy"`
 	Best     Number         `json:"best_loss"`
 	Seeds    map[string]int `json:"seeds"`
+	Emergency
 }
+
+// Emergency is what Kasmina holds a run in.
+type Emergency struct {
+	Level  string `json:"emergency"` // empty: none
+	Reason string `json:"emergency_reason"`
+}
+
+// Held says that a run's seeds are out of the output, how strictly, and why.
+func (e *Emergency) Held() string {
+	return strings.TrimSuffix(e.Level+", its seeds are paused: "+e.Reason, ": ")
+}
+
+// Trains says whether its trainer reports, and goes on.
+func (r *Run) Trains() bool { return r.State == "running" || r.State == "conservative" }
 
 // Growing are the seeds that are on their way.
 func (r *Run) Growing() (n int) {
@@ -91,8 +106,8 @@ func RunsList() *cobra.Command {
 	var limit int
 	command := question{
 		use: "list", short: "List training runs, those heard of last first",
-		long: "Lists the training runs that Nissa knows, those heard of last first: running, silent (no report for\n" +
-			"longer than three take) or halted.",
+		long: "Lists the training runs that Nissa knows, those heard of last first: running, conservative (an emergency\n" +
+			"keeps its seeds out of the output), silent (no report for longer than three take) or halted.",
 		answer: func(ctx context.Context, _ []string, to *answer) error {
 			found, raw, err := listRuns(ctx, limit)
 			if err != nil {
@@ -134,6 +149,9 @@ func (r *Run) show(table io.Writer, to *answer, seeds []Seed) {
 	line := func(label, format string, values ...any) { terminal.Line(table, label, format, values...) }
 	line("run", "%s", r.ID)
 	line("state", "%s, heard of %s ago", r.State, to.age(r.LastAt))
+	if r.Level != "" {
+		line("emergency", "%s", r.Held())
+	}
 	line("trainer", "%s, leads for %s, %d reports", terminal.OrDash(r.Trainer), to.age(r.LedSince), r.Reports)
 	if len(r.Replaced) > 0 {
 		line("before", "%s", strings.Join(r.Replaced, ", "))

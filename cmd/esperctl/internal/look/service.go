@@ -118,7 +118,7 @@ func TrainersList() *cobra.Command {
 			}
 			trainers := []trained{}
 			for _, r := range runs {
-				if r.State == "running" || all {
+				if r.Trains() || all {
 					trainers = append(trainers, trained{r.Trainer, r.ID, r.State, r.LedSince, r.Epoch, r.Reports, r.Refused, r.Reported})
 				}
 			}

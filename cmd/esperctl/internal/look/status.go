@@ -17,6 +17,7 @@ import (
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
+	"github.com/esper-lite/weatherlight/settings"
 )
 
 // UnwellError says that the service answered, and is not well.
@@ -32,20 +33,24 @@ type overview struct {
 	Weatherlight json.RawMessage `json:"weatherlight"`
 	Nissa        string          `json:"nissa"` // ready, or why not
 	Runs         map[string]int  `json:"runs,omitempty"`
-	Seeds        map[string]int  `json:"seeds,omitempty"` // by stage, of the runs that are running
+	Seeds        map[string]int  `json:"seeds,omitempty"` // by stage, of the runs that train
+	Alerts       []Raised        `json:"alerts"`          // those of Nissa's that fire
 	Unwell       []string        `json:"unwell"`          // why the exit code is not 0
 
 	served Service
 	asked  string // where the service was asked
+	held   []Run  // in an emergency
+	missed bool   // NISSA_URL names a Nissa, and it is not ready
 }
 
 // Status shows all on one screen.
 func Status() *cobra.Command {
 	command := question{
 		use: "status", short: "Show on one screen how the foundation is; exit 0 when it is well",
-		long: "Shows on one screen how the foundation is: the service, its alarms, runs, streams and workers. For monitors:\n" +
-			"exit 0 when it is ready and nothing is raised but for information, 1 when not, 3 when it does not answer. A\n" +
-			"Nissa that does not answer is told of, and changes the exit code when NISSA_URL names one: the service watches it.",
+		long: "Shows on one screen how the foundation is: the service, its alarms and Nissa's alerts, runs, streams and workers.\n" +
+			"For monitors: exit 0 when it is ready and nothing is raised but for information, or taken up, or silenced;\n" +
+			"1 when not, 3 when it does not answer. A Nissa that does not answer is told of, and\n" +
+			"changes the exit code when NISSA_URL names one, here or to the service.",
 		answer: func(ctx context.Context, _ []string, to *answer) error {
 			o, err := look(ctx)
 			if err != nil {
@@ -65,15 +70,19 @@ func Status() *cobra.Command {
 
 // look asks both services at a time.
 func look(ctx context.Context) (*overview, error) {
-	service, err := weatherlight()
+	resolved, err := loaded()
 	if err != nil {
 		return nil, err
 	}
-	o := &overview{asked: service.Base(), Unwell: []string{}}
+	service, err := ask.Weatherlight(resolved)
+	if err != nil {
+		return nil, err
+	}
+	o := &overview{asked: service.Base(), Alerts: []Raised{}, Unwell: []string{}}
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
-		o.askNissa(ctx)
+		o.askNissa(ctx, resolved)
 	}()
 	err = service.Get(ctx, "/status", nil, &o.Weatherlight)
 	<-asked
@@ -87,14 +96,21 @@ func look(ctx context.Context) (*overview, error) {
 	return o, nil
 }
 
-func (o *overview) askNissa(ctx context.Context) {
-	service, err := nissa()
+func (o *overview) askNissa(ctx context.Context, resolved *settings.Settings) {
+	service, err := ask.Nissa(resolved)
 	if err != nil {
 		o.Nissa = err.Error()
 		return
 	}
-	var page struct{ Runs []Run }
+	o.missed = resolved.Weatherlight.NissaURL.Reveal() != ""
+	var page struct {
+		Runs   []Run
+		Alerts []alert
+	}
 	err = service.Get(ctx, "/api/runs", url.Values{"limit": {strconv.Itoa(mostRuns)}}, &page)
+	if err == nil {
+		err = service.Get(ctx, "/api/alerts", nil, &page)
+	}
 	if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) {
 		o.Nissa = err.Error()
 		return
@@ -103,10 +119,19 @@ func (o *overview) askNissa(ctx context.Context) {
 		o.Nissa = "not at " + service.Base()
 		return
 	}
+	o.missed = false
 	o.Nissa, o.Runs, o.Seeds = "ready", map[string]int{}, map[string]int{}
+	for _, a := range page.Alerts {
+		if a.State == "firing" {
+			o.Alerts = append(o.Alerts, a.raised())
+		}
+	}
 	for _, r := range page.Runs {
 		o.Runs[r.State]++
-		if r.State == "running" {
+		if r.Level != "" {
+			o.held = append(o.held, r)
+		}
+		if r.Trains() {
 			for name, count := range r.Seeds {
 				o.Seeds[StageName(name)] += count
 			}
@@ -114,16 +139,26 @@ func (o *overview) askNissa(ctx context.Context) {
 	}
 }
 
+// nissaUnreachable is the alarm of a service whose NISSA_URL names a Nissa that is away.
+const nissaUnreachable = "nissa_unreachable"
+
+// raised are alarms of the service, and alerts of Nissa's.
+func (o *overview) raised() []Raised { return slices.Concat(o.served.Raised(), o.Alerts) }
+
 // judge says why a monitor should call somebody.
 func (o *overview) judge() {
 	if o.served.State != "ready" {
 		reason := strings.TrimPrefix(o.served.Reason, o.served.State+": ")
 		o.Unwell = append(o.Unwell, strings.TrimSuffix(o.served.State+": "+reason, ": "))
 	}
-	for _, a := range o.served.Alarms {
-		if a.Severity != "info" && !a.Gone {
-			o.Unwell = append(o.Unwell, strings.TrimSuffix(a.Name+" "+a.Subject, " "))
+	for _, r := range o.raised() {
+		o.missed = o.missed || r.Name == nissaUnreachable && r.State == "raised"
+		if r.Severity != "info" && (r.State == "raised" || r.Standing() == "firing") {
+			o.Unwell = append(o.Unwell, strings.TrimSuffix(r.Name+" "+r.Subject, " "))
 		}
+	}
+	if o.missed {
+		o.Unwell = append(o.Unwell, nissaUnreachable)
 	}
 }
 
@@ -142,7 +177,10 @@ func (o *overview) show(table io.Writer, to *answer) {
 	line("nissa", "%s", o.Nissa)
 	if o.Runs != nil {
 		line("runs", "%s", counts(o.Runs, "none"))
-		line("seeds", "%s", counts(o.Seeds, "none in runs that are running"))
+		for i := range o.held {
+			line(labelOnce("emergency", i), "%s", to.rest(o.held[i].ID+" is "+o.held[i].Held()))
+		}
+		line("seeds", "%s", counts(o.Seeds, "none in runs that train"))
 	}
 	if c := s.Catalogue; c != nil {
 		line("kernels", "%d of %d blueprints", c.Kernels, c.Blueprints)
@@ -175,18 +213,28 @@ func (a *answer) rest(text string) string {
 }
 
 func (o *overview) showAlarms(line func(label, format string, values ...any), to *answer) {
-	if len(o.served.Alarms) == 0 {
+	raised := o.raised()
+	if len(raised) == 0 {
 		line("alarms", "none")
 		return
 	}
-	for i, a := range o.served.Alarms {
-		label := ""
-		if i == 0 {
-			label = "alarms"
+	for i := range raised {
+		r := &raised[i]
+		name := strings.TrimSpace(r.Name + " " + r.Subject)
+		said := strings.TrimSuffix(": "+r.Detail, ": ")
+		if r.AckedBy != "" || r.Silenced {
+			said = ", " + r.Standing() + said
 		}
-		name := strings.TrimSpace(a.Name + " " + a.Subject)
-		line(label, "%s", to.rest(a.Severity+" "+name+" for "+to.age(a.Since)+": "+a.Detail))
+		line(labelOnce("alarms", i), "%s", to.rest(r.Severity+" "+name+" for "+to.age(r.Since)+said))
 	}
+}
+
+// labelOnce is a label before the first of several lines.
+func labelOnce(label string, i int) string {
+	if i > 0 {
+		return ""
+	}
+	return label
 }
 
 // counts lists what there is of each, the names in order.

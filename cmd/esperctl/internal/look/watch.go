@@ -26,7 +26,7 @@ type heard struct {
 // Known is what Nissa tells of all runs.
 type Known struct {
 	Runs   []Run
-	Seeds  []Seed  // of the runs that are running
+	Seeds  []Seed  // of the runs that train
 	Events []Event // the newest first
 	Raised []Raised
 }
@@ -97,7 +97,7 @@ func firing(ctx context.Context, service *ask.Service) (found []Raised, err erro
 func (w *Watch) seeds(ctx context.Context, service *ask.Service, runs []Run) (seeds []Seed, err error) {
 	still := map[string]heard{}
 	for _, r := range runs {
-		if r.State != "running" || len(r.Seeds) == 0 || len(still) == lately {
+		if !r.Trains() || len(r.Seeds) == 0 || len(still) == lately {
 			continue
 		}
 		of, known := w.heard[r.ID]

@@ -74,6 +74,9 @@ func runDetails(now time.Time, r *look.Run, seeds []look.Seed) []string {
 		fact("trainer", "%s, leads for %s, %d reports", terminal.OrDash(r.Trainer), since(now, r.LedSince).text, r.Reports),
 		fact("epoch", "%d, loss %s (best %s), accuracy %s", r.Epoch, r.Loss, r.Best, r.Accuracy.Percent()),
 	}
+	if r.Level != "" {
+		lines = append(lines, fact("emergency", "%s", r.Held()))
+	}
 	if r.Refused > 0 {
 		lines = append(lines, fact("refused", "%d reports of processes that do not lead it", r.Refused))
 	}

@@ -28,7 +28,7 @@ func toneOf(word string) tone {
 		return busy
 	case "silent", "culled", "embargoed", "resetting", "dormant", "terminated", "info":
 		return faint
-	case "halted", "warning":
+	case "conservative", "halted", "warning":
 		return warn
 	case "critical", "emergency", "alarm":
 		return bad

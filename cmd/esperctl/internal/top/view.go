@@ -26,7 +26,7 @@ const (
 
 // names are those of the panes, with what is said when there is nothing in one.
 var names = [panes]struct{ name, none string }{
-	{"runs", "no runs"}, {"seeds", "no seeds in runs that are running"}, {"streams", "no streams"}, {"alarms", "nothing is raised"},
+	{"runs", "no runs"}, {"seeds", "no seeds in runs that train"}, {"streams", "no streams"}, {"alarms", "nothing is raised"},
 	{"feed", "nothing has happened"},
 }
 
@@ -106,8 +106,12 @@ func saidOfNissa(k *look.Known) string {
 	for i := range k.Runs {
 		counts[k.Runs[i].State]++
 	}
-	return fmt.Sprintf("ready, %d runs: %d running, %d silent, %d halted",
+	says := fmt.Sprintf("ready, %d runs: %d running, %d silent, %d halted",
 		len(k.Runs), counts["running"], counts["silent"], counts["halted"])
+	if n := counts["conservative"]; n > 0 {
+		says += fmt.Sprintf(", %d conservative", n)
+	}
+	return says
 }
 
 func saidOfBus(streams []admin.StreamView) string {

@@ -3,7 +3,8 @@
 export type Maybe = number | null;
 
 export interface Run {
-  id: string; experiment?: string; source?: string; trainer?: string; state: "running" | "silent" | "halted";
+  id: string; experiment?: string; source?: string; trainer?: string; state: "running" | "conservative" | "silent" | "halted";
+  emergency?: string; emergency_reason?: string;
   first_at: string; last_at: string; kept_from: string; reported_at?: string;
   reports: number; epoch: number; step: number; loss: Maybe; accuracy: Maybe; best_loss: Maybe; halted: boolean;
   seeds?: Record<string, number>; slots?: Record<string, number[]>; spark: { loss: Maybe[] | null; stride: number; seen: number }; bytes: number;

@@ -9,7 +9,7 @@ interface Row { run: Run; element: HTMLTableRowElement; drawn: string }
 
 type Key = "run" | "state" | "epoch" | "loss" | "accuracy" | "seeds" | "last";
 
-const rank = { halted: 0, running: 1, silent: 2 };
+const rank = { halted: 0, conservative: 1, running: 2, silent: 3 };
 
 const columns: [Key, string, string][] = [
   ["run", "Run", ""], ["state", "State", ""], ["loss", "Loss", "number"], ["accuracy", "Accuracy", "number"],
@@ -150,7 +150,7 @@ export function runs(): Page {
     }
     const run = row.run;
     Object.assign(run, { epoch: r.epoch, step: r.step, reported_at: r.at, last_at: r.at, reports: run.reports + 1 });
-    if (!run.halted) run.state = "running";
+    if (!run.halted) run.state = run.emergency ? "conservative" : "running";
     if (r.loss !== null) {
       run.loss = r.loss;
       run.accuracy = r.accuracy;
@@ -177,7 +177,7 @@ export function runs(): Page {
   const element = h("div", {},
     h("div", { class: "bar" }, h("h1", {}, "Runs"), told,
       h("div", { class: "tools" }, search,
-        segmented("State", [["all", "all"], ["running", "running"], ["silent", "silent"], ["halted", "halted"]], "all", (which) => { only = which; order(); }))),
+        segmented("State", [["all", "all"], ["running", "running"], ["conservative", "conservative"], ["silent", "silent"], ["halted", "halted"]], "all", (which) => { only = which; order(); }))),
     trouble,
     h("table", { class: "runs" }, h("caption", { class: "unseen" }, "Training runs"), h("thead", {}, h("tr", {}, ...heads)), body),
     more);

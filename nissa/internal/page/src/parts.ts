@@ -4,7 +4,7 @@ import { moment } from "./format";
 import { link } from "./page";
 import { decides, levelOf, sentence, shortSeed } from "./words";
 
-const signs: Record<string, string> = { running: "\u25cf", silent: "\u25cb", halted: "\u25a0" };
+const signs: Record<string, string> = { running: "\u25cf", conservative: "\u25d0", silent: "\u25cb", halted: "\u25a0" };
 
 export function state(of: string): HTMLElement {
   return h("span", { class: `state state-${Object.hasOwn(signs, of) ? of : "silent"}` }, h("span", { "aria-hidden": "true" }, signs[of] ?? "\u25cb"), " " + plain(of, 24));

@@ -14,6 +14,11 @@ const points = 800, lanePoints = 160, eventsAtOnce = 1000, mostMoments = 16;
 // remembered are the choices of whoever looks, for as long as the tab lives.
 const remembered: { along: Along; measure: Measure; ratios: boolean } = { along: "epoch", measure: "loss", ratios: false };
 
+// trains says whether a trainer reports for the run, and goes on.
+function trains(run: Run): boolean {
+  return run.state === "running" || run.state === "conservative";
+}
+
 export function runPage(id: string): Page {
   let run: Run | undefined;
   let reports: Report[] = [];
@@ -47,7 +52,7 @@ export function runPage(id: string): Page {
   }
 
   function now(): number | undefined {
-    return run?.state === "running" ? Date.now() : undefined;
+    return run && trains(run) ? Date.now() : undefined;
   }
 
   function draw(): void {
@@ -81,6 +86,7 @@ export function runPage(id: string): Page {
     const f = fates(run);
     replace(head,
       h("div", { class: "bar" }, h("h1", {}, named(run.id, 96)), state(run.state)),
+      ...(run.emergency ? [h("p", { class: "verdict" }, plain(`Its seeds are out of the output (${run.emergency})${run.emergency_reason ? `: ${run.emergency_reason}` : ""}`, 600))] : []),
       facts([
         ["Experiment", run.experiment ? named(run.experiment) : "\u2014"], ["Epoch", count(run.epoch)], ["Loss", figure(run.loss)], ["Best loss", figure(run.best_loss)],
         ["Accuracy", percent(run.accuracy)], ["Seeds", `${f.alive} alive, ${f.kept} kept, ${f.culled} culled`],
@@ -193,7 +199,7 @@ export function runPage(id: string): Page {
     }
     if (run) {
       Object.assign(run, { epoch: r.epoch, step: r.step, reported_at: r.at, reports: run.reports + 1 });
-      if (!run.halted) run.state = "running";
+      if (!run.halted) run.state = run.emergency ? "conservative" : "running";
       if (r.loss !== null) {
         Object.assign(run, { loss: r.loss, accuracy: r.accuracy, best_loss: run.best_loss === null ? r.loss : Math.min(run.best_loss, r.loss) });
       }
@@ -207,7 +213,7 @@ export function runPage(id: string): Page {
     feed.add(e);
     mark(e);
     if (e.seed) stale.add(e.seed);
-    if (e.kind === "stage" || e.kind === "emergency" || e.kind === "field_report") refreshSeeds();
+    if (["stage", "emergency", "field_report"].includes(e.kind) || e.name.startsWith("emergency_")) refreshSeeds();
     drawSoon();
   }
 
@@ -241,7 +247,7 @@ export function runPage(id: string): Page {
     legend(), said, tip, feed.element);
   const sized = new ResizeObserver(() => drawSoon());
   sized.observe(drawing);
-  const ticking = window.setInterval(() => { if (run?.state === "running") drawSoon(); else drawHead(); }, 2000);
+  const ticking = window.setInterval(() => { if (run && trains(run)) drawSoon(); else drawHead(); }, 2000);
   const reloading = window.setInterval(refreshSeeds, 20_000);
   return {
     title: plain(id, 60), element, run: id, load, report, event,
