@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/streams"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/top"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
+	"github.com/esper-lite/weatherlight/settings"
 )
 
 const name = "esperctl"
@@ -66,12 +68,31 @@ func (*usageError) Exit() int { return process.ExitConfiguration }
 // execute runs what the command line asks for.
 func execute(ctx context.Context, root *cobra.Command) error {
 	understood := false
-	noteRun(root, func() { understood = true })
+	noteRun(root, func() {
+		understood = true
+		warnMisspelt(root.ErrOrStderr())
+	})
 	asked, err := root.ExecuteContextC(ctx)
 	if err != nil && !understood {
 		return &usageError{err, asked.CommandPath()}
 	}
 	return advised(err)
+}
+
+// warnMisspelt tells of settings that have no effect. What is wrong with the others is for the
+// command to say, if it needs them.
+func warnMisspelt(to io.Writer) {
+	resolved, err := settings.Load(settings.Options{SecretOptional: true})
+	if err != nil {
+		return
+	}
+	for _, m := range settings.Misspellings(resolved) {
+		line := "esperctl: there is no setting " + m.Env
+		if m.Nearest != "" {
+			line += ": is it " + m.Nearest + " that you mean?"
+		}
+		_, _ = fmt.Fprintln(to, process.Printable(line)) // nothing depends on its being read
+	}
 }
 
 // noteRun has each command call begun before it does what it is for, once its flags are looked at.
