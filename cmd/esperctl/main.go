@@ -5,10 +5,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -22,7 +20,6 @@ import (
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/streams"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/top"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
-	"github.com/esper-lite/weatherlight/settings"
 )
 
 const name = "esperctl"
@@ -43,14 +40,6 @@ func main() {
 		process.Report(os.Stderr, called(), err)
 	}
 	os.Exit(process.ExitCode(err))
-}
-
-// called is the name of the command that was called: a service that goes over to this one has its own.
-func called() string {
-	if filepath.Base(os.Args[0]) == dev.Service {
-		return dev.Service
-	}
-	return name
 }
 
 // usageError is of a command line that is not understood.
@@ -77,22 +66,6 @@ func execute(ctx context.Context, root *cobra.Command) error {
 		return &usageError{err, asked.CommandPath()}
 	}
 	return advised(err)
-}
-
-// warnMisspelt tells of settings that have no effect. What is wrong with the others is for the
-// command to say, if it needs them.
-func warnMisspelt(to io.Writer) {
-	resolved, err := settings.Load(settings.Options{SecretOptional: true})
-	if err != nil {
-		return
-	}
-	for _, m := range settings.Misspellings(resolved) {
-		line := "esperctl: there is no setting " + m.Env
-		if m.Nearest != "" {
-			line += ": is it " + m.Nearest + " that you mean?"
-		}
-		_, _ = fmt.Fprintln(to, process.Printable(line)) // nothing depends on its being read
-	}
 }
 
 // noteRun has each command call begun before it does what it is for, once its flags are looked at.
