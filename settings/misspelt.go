@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Misspelt is a variable that nobody reads, though its name begins as ours do.
+// Misspelt is a variable that nobody reads, though its name begins as ours do, or nearly is one of ours.
 type Misspelt struct {
 	Env     string
 	Nearest string // the one that was meant, perhaps; empty: none is near
@@ -17,6 +17,9 @@ var families = []string{
 	"OONA_", "TAMIYO_", "KASMINA_", "KARN_", "TEZZERET_", "URZA_", "TOLARIA_", "WEATHERLIGHT_", "NISSA_", "ESPER_LEYLINE_",
 }
 
+// slips is how many letters may be wrong in a name that does not begin as ours do.
+const slips = 2
+
 // Misspellings are the variables of the environment and of the .env file that look like ours and
 // are none, in the order of their names.
 func Misspellings(s *Settings) []Misspelt { return slices.Clone(s.read.misspelt) }
@@ -25,24 +28,37 @@ func misspelt(variables []*variable, sources ...map[string]string) (found []Miss
 	given := make(map[string]bool)
 	for _, source := range sources {
 		for name := range source {
-			given[name] = slices.ContainsFunc(families, func(family string) bool { return strings.HasPrefix(name, family) })
+			given[name] = true
 		}
 	}
+	var familiar []*variable
 	for _, v := range variables {
 		delete(given, v.env)
+		if ofFamily(v.env) {
+			familiar = append(familiar, v)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
-		if given[name] {
-			found = append(found, Misspelt{name, nearest(name, variables)})
+		if ofFamily(name) {
+			found = append(found, Misspelt{name, nearest(name, variables, len(name)/3)})
+		} else if near := nearest(name, familiar, slips); near != "" {
+			found = append(found, Misspelt{name, near})
 		}
 	}
 	return found
 }
 
-// nearest is the variable that takes the fewest edits, if these are few.
-func nearest(name string, variables []*variable) (best string) {
-	least := len(name)/3 + 1
+func ofFamily(name string) bool {
+	return slices.ContainsFunc(families, func(family string) bool { return strings.HasPrefix(name, family) })
+}
+
+// nearest is the variable that takes the fewest edits, if these are at most so many.
+func nearest(name string, variables []*variable, most int) (best string) {
+	least := most + 1
 	for _, v := range variables {
+		if max(len(name)-len(v.env), len(v.env)-len(name)) >= least {
+			continue
+		}
 		if edits := distance(name, v.env); edits < least {
 			best, least = v.env, edits
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -75,6 +76,22 @@ func TestWhatIsNotUnderstoodIsExitTwo(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A setting with a letter too few had no effect on esperctl, and nobody said so.
+func TestSettingsThatAreMisspeltAreToldOf(t *testing.T) {
+	alone(t)
+	t.Setenv("TAMYIO_STALL_EPOCHS", "3")
+	root, told := newRoot(), new(strings.Builder)
+	root.SetArgs([]string{"blueprints", "list"})
+	root.SetOut(io.Discard)
+	root.SetErr(told)
+	if err := execute(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	if want := "esperctl: there is no setting TAMYIO_STALL_EPOCHS: is it TAMIYO_STALL_EPOCHS that you mean?\n"; told.String() != want {
+		t.Errorf("told %q", told)
+	}
 }
 
 // TestErrorsSayWhatToDoNext: where nothing is there, each command says what to start, to set or

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -44,18 +43,13 @@ func main() {
 	os.Exit(process.ExitCode(err))
 }
 
-// called is the name of the command that was called: a service that goes over to this one has its own.
-func called() string {
-	if filepath.Base(os.Args[0]) == dev.Service {
-		return dev.Service
-	}
-	return name
-}
-
 // execute runs what the command line asks for.
 func execute(ctx context.Context, root *cobra.Command) error {
 	understood := false
-	noteRun(root, func() { understood = true })
+	noteRun(root, func() {
+		understood = true
+		warnMisspelt(root.ErrOrStderr())
+	})
 	asked, err := root.ExecuteContextC(ctx)
 	if err != nil && !understood {
 		return terminal.Misused(asked, err)
