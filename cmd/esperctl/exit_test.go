@@ -54,6 +54,10 @@ func TestWhatIsNotUnderstoodIsExitTwo(t *testing.T) {
 		}
 	}
 	refused("deadletters", "purge")
+	for _, list := range [][]string{{"deadletters", "list"}, {"runs", "list"}, {"events"}} {
+		refused(append(list, "--limit", "0")...)
+		refused(append(list, "--limit", "1001")...)
+	}
 	eachCommand(newRoot(), func(command *cobra.Command) {
 		name := strings.TrimPrefix(command.CommandPath(), "esperctl ")
 		words := strings.Fields(name)

@@ -133,7 +133,7 @@ func Events() *cobra.Command {
 	flags.StringVar(&filter.run, "run", "", "only of this run")
 	flags.StringVar(&filter.seed, "seed", "", "only of this seed")
 	terminal.Choice(command, &filter.kind, kinds, "kind", "", "only of this kind: "+strings.Join(kinds, ", "))
-	flags.IntVar(&filter.limit, "limit", 100, "at most so many, 1 to 1000")
+	terminal.Limit(command, &filter.limit)
 	flags.BoolVar(&filter.follow, "follow", false, "show what comes from now on, until Ctrl-C")
 	_ = command.RegisterFlagCompletionFunc("run", completeRuns)
 	_ = command.RegisterFlagCompletionFunc("seed", completeSeedFlag)
