@@ -51,7 +51,7 @@ follows the last id of this one: --after ID.`,
 	list.Flags().StringVar(&filter.group, "group", "", "only those that this group gave up")
 	list.Flags().StringVar(&filter.reason, "reason", "", "only those given up for this reason")
 	list.Flags().StringVar(&filter.after, "after", "", "only those that follow this id")
-	list.Flags().IntVar(&filter.limit, "limit", 100, "at most so many")
+	terminal.Limit(list, &filter.limit)
 	return list
 }
 

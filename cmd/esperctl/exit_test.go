@@ -55,6 +55,13 @@ func TestWhatIsNotUnderstoodIsExitTwo(t *testing.T) {
 		}
 	}
 	refused("deadletters", "purge")
+	for _, demo := range [][]string{{"--repeats", "0"}, {"--repeats", "1000"}, {"--curve", "none/x.svg"}} {
+		refused(append([]string{"demo"}, demo...)...)
+	}
+	for _, list := range [][]string{{"deadletters", "list"}, {"runs", "list"}, {"events"}} {
+		refused(append(list, "--limit", "0")...)
+		refused(append(list, "--limit", "1001")...)
+	}
 	eachCommand(newRoot(), func(command *cobra.Command) {
 		name := strings.TrimPrefix(command.CommandPath(), "esperctl ")
 		words := strings.Fields(name)

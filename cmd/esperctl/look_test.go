@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -176,6 +177,34 @@ func TestStatusMissesANissaThatIsNamed(t *testing.T) {
 				t.Errorf("exit code %d: %v", process.ExitCode(err), err)
 			}
 		})
+	}
+}
+
+// Opposite commands look unlike each other in the feed, and it says who sent them.
+func TestFeedTellsCommandsApart(t *testing.T) {
+	event := func(seq int, name, details string) string {
+		return fmt.Sprintf(`{"seq":%d,"run":"r","seed":"s","at":"2026-11-30T11:59:00Z","kind":"command","name":%q,"source":"esperctl",`+
+			`"details":{"reason":"drill","operator":"ann@desk"%s}}`, seq, name, details)
+	}
+	said := answers()
+	events := []string{
+		event(6, "EMERGENCY", `,"level":"EMERGENCY_LEVEL_HALT"`), event(5, "EMERGENCY", `,"level":"1"`),
+		event(4, "EMERGENCY", `,"level":"EMERGENCY_LEVEL_CONSERVATIVE"`), event(3, "PAUSE", `,"resume":"true"`), event(2, "PAUSE", ""), event(1, "CULL", ""),
+	}
+	said["/api/events"] = `{"events":[` + strings.Join(events, ",") + `]}`
+	served(t, said)
+	want := []string{"cull", "pause", "resume", "mode conservative", "mode normal", "mode halt"}
+	for _, line := range []string{"events", "events -o wide"} {
+		printed := mustRun(t, strings.Fields(line)...)
+		shown := slices.DeleteFunc(strings.Split(printed, "\n"), func(line string) bool { return !strings.Contains(line, "command") })
+		if len(shown) != len(want) {
+			t.Fatalf("%s:\n%s", line, printed)
+		}
+		for i, verb := range want {
+			if !strings.Contains(shown[i], " "+verb+" ") || !strings.Contains(shown[i], "ann@desk: drill") {
+				t.Errorf("%s does not say %q of ann@desk:\n%s", line, verb, shown[i])
+			}
+		}
 	}
 }
 

@@ -303,6 +303,15 @@ func TestStateOfARun(t *testing.T) {
 	}
 }
 
+// Who resumes a seed says so by an annotation alone.
+func TestCommandKeepsWhatTellsItFromItsOpposite(t *testing.T) {
+	b := tell(message(1, &leyline.AdaptationCommand{CommandType: leyline.CommandType_COMMAND_PAUSE, TargetSeedId: "s",
+		Annotations: map[string]string{"resume": "true", "operator": "ann@desk", trainer.AnnotationRun: "r"}}))
+	if e := b.Events[0]; e.Name != "PAUSE" || e.Details["resume"] != "true" || e.Details["operator"] != "ann@desk" {
+		t.Errorf("%+v", e)
+	}
+}
+
 // A run whose seeds Kasmina has taken out of the output must not look like any other.
 func TestEmergencyOfARunIsItsState(t *testing.T) {
 	packet := func(source string, seconds int, level string) Message {

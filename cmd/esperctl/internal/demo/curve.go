@@ -50,7 +50,7 @@ func openCurve(path string) (*curveFile, error) {
 	made := errors.Is(err, os.ErrNotExist)
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("--curve: %w", err)
+		return nil, lineError{fmt.Errorf("--curve: %w", err)}
 	}
 	return &curveFile{file: file, made: made}, nil
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
+	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/trainer"
 )
 
 // Event is an entry of the feed.
@@ -31,6 +33,9 @@ type Event struct {
 	Details map[string]string `json:"details"`
 }
 
+// command is the kind of event by which somebody commands.
+const command = "command"
+
 // kinds are those of events.
 var kinds = []string{"event", "stage", "gate", "command", "order", "field_report", "emergency", "alarm"}
 
@@ -40,15 +45,37 @@ const Clock = "15:04:05"
 func eventTable(table io.Writer, events []Event) {
 	terminal.Row(table, "TIME", "KIND", "NAME", "RUN", "SEED", "WHAT")
 	for _, e := range events {
-		terminal.Row(table, e.At.Local().Format(Clock), e.Kind, StageName(e.Name), terminal.OrDash(e.Run),
+		terminal.Row(table, e.At.Local().Format(Clock), e.Kind, e.Verb(), terminal.OrDash(e.Run),
 			terminal.OrDash(e.Seed), e.What())
 	}
+}
+
+// Verb is what happened, as a person says it: commands that mean the opposite have one name on the bus.
+func (e *Event) Verb() string {
+	switch {
+	case e.Kind != command:
+	case e.Name == "PAUSE" && trainer.IsTrue(e.Details["resume"]):
+		return "resume"
+	case e.Name == "EMERGENCY":
+		switch level := trainer.ReadLevel(e.Details); {
+		case level >= leyline.EmergencyLevel_EMERGENCY_LEVEL_HALT:
+			return "mode halt"
+		case level == leyline.EmergencyLevel_EMERGENCY_LEVEL_CONSERVATIVE:
+			return "mode conservative"
+		default:
+			return "mode normal"
+		}
+	}
+	return StageName(e.Name)
 }
 
 // What is the most telling of an event's details.
 func (e *Event) What() string {
 	for _, name := range []string{"reason", "detail", "error"} {
 		if text := e.Details[name]; text != "" {
+			if by := e.Details["operator"]; e.Kind == command && by != "" {
+				return by + ": " + text
+			}
 			return text
 		}
 	}
@@ -63,7 +90,7 @@ func (e *Event) What() string {
 
 // line is an event on a line of its own, for who follows.
 func (e *Event) line() string {
-	return strings.TrimRight(fmt.Sprintf("%s  %-11s %-16s %s %s  %s", e.At.Local().Format(Clock), e.Kind, StageName(e.Name),
+	return strings.TrimRight(fmt.Sprintf("%s  %-11s %-16s %s %s  %s", e.At.Local().Format(Clock), e.Kind, e.Verb(),
 		terminal.OrDash(e.Run), e.Seed, e.What()), " ")
 }
 
@@ -106,7 +133,7 @@ func Events() *cobra.Command {
 	flags.StringVar(&filter.run, "run", "", "only of this run")
 	flags.StringVar(&filter.seed, "seed", "", "only of this seed")
 	terminal.Choice(command, &filter.kind, kinds, "kind", "", "only of this kind: "+strings.Join(kinds, ", "))
-	flags.IntVar(&filter.limit, "limit", 100, "at most so many, 1 to 1000")
+	terminal.Limit(command, &filter.limit)
 	flags.BoolVar(&filter.follow, "follow", false, "show what comes from now on, until Ctrl-C")
 	_ = command.RegisterFlagCompletionFunc("run", completeRuns)
 	_ = command.RegisterFlagCompletionFunc("seed", completeSeedFlag)

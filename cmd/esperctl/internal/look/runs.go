@@ -121,7 +121,7 @@ func RunsList() *cobra.Command {
 			})
 		},
 	}.command()
-	command.Flags().IntVar(&limit, "limit", 100, "at most so many, 1 to 1000")
+	terminal.Limit(command, &limit)
 	return command
 }
 

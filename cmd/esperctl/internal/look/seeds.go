@@ -161,6 +161,6 @@ func (s *Seed) show(table io.Writer, to *answer, events []Event) {
 	terminal.Row(table, "")
 	terminal.Row(table, "TIME", "KIND", "NAME", "WHAT")
 	for _, e := range events {
-		terminal.Row(table, e.At.Local().Format(Clock), e.Kind, StageName(e.Name), e.What())
+		terminal.Row(table, e.At.Local().Format(Clock), e.Kind, e.Verb(), e.What())
 	}
 }

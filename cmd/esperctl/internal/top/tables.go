@@ -128,7 +128,7 @@ func seedDetails(now time.Time, s *look.Seed, events []look.Event) []string {
 	}
 	for i := range events {
 		if e := &events[i]; e.Run == s.Run && e.Seed == s.ID {
-			lines = append(lines, fact(e.At.Local().Format(look.Clock), "%s %s: %s", e.Kind, look.StageName(e.Name), e.What()))
+			lines = append(lines, fact(e.At.Local().Format(look.Clock), "%s %s: %s", e.Kind, e.Verb(), e.What()))
 		}
 	}
 	return lines
@@ -222,7 +222,7 @@ func feedTable(events []look.Event) table {
 		t.rows = append(t.rows, row{
 			id: fmt.Sprint(e.Seq), tone: toneOf(e.Kind),
 			cells: []cell{
-				figure(e.At.Local().Format(look.Clock), float64(e.At.UnixNano())), text(e.Kind), text(look.StageName(e.Name)), text(e.Run),
+				figure(e.At.Local().Format(look.Clock), float64(e.At.UnixNano())), text(e.Kind), text(e.Verb()), text(e.Run),
 				text(e.Seed), text(e.What()),
 			},
 			inspect: func() []string {
