@@ -37,7 +37,8 @@ func TestModeWithoutARunDoesNotWait(t *testing.T) {
 func TestModeWaitsForARunThatNissaHasNotHeardOfYet(t *testing.T) {
 	onBus(t)
 	serve(t, `[]`, `{"runs":["young"]}`)
-	if _, err := run(t, "mode", "normal", "--reason", "drill", "--wait", "50ms"); err == nil || !strings.Contains(err.Error(), "not answered") {
+	if _, err := run(t, "mode", "normal", "--reason", "drill", "--wait", "50ms"); err == nil || !strings.Contains(err.Error(), "not answered") ||
+		!strings.Contains(err.Error(), "ESPER_LEYLINE_SECRET") {
 		t.Error(err)
 	}
 }

@@ -30,6 +30,11 @@ func TestIDsAreCompleted(t *testing.T) {
 			t.Errorf("esperctl %s offers %q", line, printed)
 		}
 	}
+	for _, line := range []string{"workers", "status", "alarms list"} { // which take no argument, and no file
+		if printed := mustRun(t, append(append([]string{"__complete"}, strings.Fields(line)...), "")...); !strings.HasPrefix(printed, ":4") {
+			t.Errorf("esperctl %s offers %q", line, printed)
+		}
+	}
 	eachCommand(newRoot(), func(command *cobra.Command) {
 		name := strings.TrimPrefix(command.CommandPath(), "esperctl ")
 		words := strings.Fields(command.Use)[1:]

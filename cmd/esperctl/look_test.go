@@ -237,7 +237,7 @@ func TestStatusOfAServiceThatBoots(t *testing.T) {
 	if want := "not well: booting: step 2 of 10, oona connection"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
-	if !strings.Contains(printed, "booting for 0s, degraded") || strings.Contains(printed, "STREAM") {
+	if !strings.Contains(printed, "booting, up 0s, degraded") || strings.Contains(printed, "STREAM") {
 		t.Errorf("it shows\n%s", printed)
 	}
 }

@@ -105,6 +105,20 @@ func TestDrillFitsItsTerminal(t *testing.T) {
 	fitsTheTerminal(t, []string{"drill"}, out.String(), 60)
 }
 
+// seeds cull wants a run and a seed: both stand in the list of all seeds, the latter in full where it fits.
+func TestSeedsOfSeveralRunsNameTheirRun(t *testing.T) {
+	said := answers()
+	const seed = "seed-digits-2026-11-30-1-BP021"
+	said["/api/runs/"+long+"/seeds"] = strings.ReplaceAll(said["/api/runs/"+long+"/seeds"], "seed-"+long, seed)
+	served(t, said)
+	if printed := mustRun(t, "seeds", "list"); !strings.Contains(printed, seed) || !strings.Contains(printed, "RUN") {
+		t.Errorf("it shows\n%s", printed)
+	}
+	if wide := mustRun(t, "seeds", "list", "-o", "wide"); strings.Count(wide, long) != 1 {
+		t.Errorf("-o wide shows\n%s", wide)
+	}
+}
+
 // Ids are there to be given to other commands.
 func TestIDsOfATableAreNotCut(t *testing.T) {
 	bus := onBus(t)

@@ -123,7 +123,8 @@ type unansweredError struct {
 }
 
 func (e *unansweredError) Error() string {
-	return fmt.Sprintf("sent as %s, and not answered within %s: is esper-weatherlight-service well (esperctl status)? %s",
+	return fmt.Sprintf("sent as %s, and not answered within %s: is esper-weatherlight-service well (esperctl status), "+
+		"and ESPER_LEYLINE_SECRET the same here and there? %s",
 		e.id, e.wait, e.later)
 }
 

@@ -42,6 +42,9 @@ func (q question) command() *cobra.Command {
 	if q.args == nil {
 		q.args = cobra.NoArgs
 	}
+	if q.complete == nil {
+		q.complete = cobra.NoFileCompletions
+	}
 	command := &cobra.Command{
 		Use: q.use, Short: q.short, Long: q.long, Args: q.args, ValidArgsFunction: q.complete,
 		RunE: func(command *cobra.Command, args []string) error {

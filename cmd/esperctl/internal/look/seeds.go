@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,6 +55,22 @@ func seedTable(table io.Writer, to *answer, seeds []Seed) {
 	}
 }
 
+// seedsOfRuns is the table of seeds of several runs, whose names take the room of what a seed is and where.
+func seedsOfRuns(table io.Writer, to *answer, seeds []Seed) {
+	head := []any{"RUN", "SEED", "STAGE", "FOR", "SHARE", "WHY"}
+	if to.Wide() {
+		head = slices.Insert(head, 2, any("BLUEPRINT"), any("SLOT"))
+	}
+	terminal.Row(table, head...)
+	for _, s := range seeds {
+		cells := []any{s.Run, s.ID, StageName(s.Stage), to.age(s.StageAt), s.Share(), terminal.OrDash(s.Reason)}
+		if to.Wide() {
+			cells = slices.Insert(cells, 2, any(s.Blueprint), any(terminal.OrDash(s.Slot)))
+		}
+		terminal.Row(table, cells...)
+	}
+}
+
 // Share is what the seed has of the output.
 func (s *Seed) Share() string {
 	if s.Paused {
@@ -72,7 +89,13 @@ func SeedsList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return to.Print(to.out, raw, func(table io.Writer) { seedTable(table, to, seeds) })
+			return to.Print(to.out, raw, func(table io.Writer) {
+				if of != "" {
+					seedTable(table, to, seeds)
+					return
+				}
+				seedsOfRuns(table, to, seeds)
+			})
 		},
 	}.command()
 	command.Flags().StringVar(&of, "run", "", "only those of this run")

@@ -165,7 +165,7 @@ func (o *overview) judge() {
 func (o *overview) show(table io.Writer, to *answer) {
 	s := &o.served
 	line := func(label, format string, values ...any) { terminal.Line(table, label, format, values...) }
-	line("weatherlight", "%s for %s, %s, at %s", s.State, terminal.Span(seconds(s.Uptime)), s.SystemMode, o.asked)
+	line("weatherlight", "%s, up %s, %s, at %s", s.State, terminal.Span(seconds(s.Uptime)), s.SystemMode, o.asked)
 	line("version", "%s", s.Version)
 	if s.Reason != "" {
 		line("reason", "%s", s.Reason)

@@ -157,22 +157,48 @@ func columnWidths(table [][]string) (widths []int) {
 	return widths
 }
 
-// keys are the columns that are not cut.
-func keys(table [][]string, columns int) []bool {
+// column is how a column is cut: like any, when nothing else is left to cut, or never.
+type column int
+
+const (
+	plain column = iota
+	name
+	id
+)
+
+// keys says how each column is cut.
+func keys(table [][]string, columns int) []column {
 	at := slices.IndexFunc(table, func(row []string) bool { return len(row) > 1 })
 	if at < 0 {
 		return nil
 	}
-	found := make([]bool, columns)
+	found := make([]column, columns)
 	for i, head := range table[at] {
-		found[i] = head == "ID"
+		switch {
+		case head == "ID":
+			found[i] = id
+		case head == "SEED" && i < 2: // the table is of seeds
+			found[i] = name
+		}
 	}
 	return found
 }
 
+// widestOf is the widest of some columns but the last, or the last when none of them is wide.
+func widestOf(widths []int, of func(int) bool) int {
+	last := len(widths) - 1
+	widest := last
+	for i, width := range widths[:last] {
+		if of(i) && width > leastName && (widest == last || width > widths[widest]) {
+			widest = i
+		}
+	}
+	return widest
+}
+
 // fit takes what is too much from the last column, which is prose, until it is short, and then
-// from the widest.
-func fit(widths []int, key []bool, most int) {
+// from the widest, from names last.
+func fit(widths []int, key []column, most int) {
 	total := gap * max(len(widths)-1, 0)
 	for _, width := range widths {
 		total += width
@@ -181,11 +207,10 @@ func fit(widths []int, key []bool, most int) {
 	for ; total > most; total-- {
 		widest := last
 		if widths[last] <= leastProse {
-			for i, width := range widths[:last] {
-				if !key[i] && width > leastName && (widest == last || width > widths[widest]) {
-					widest = i
-				}
-			}
+			widest = widestOf(widths, func(i int) bool { return key[i] == plain })
+		}
+		if widths[widest] <= leastName {
+			widest = widestOf(widths, func(i int) bool { return key[i] == name })
 		}
 		if widths[widest] <= leastName {
 			return

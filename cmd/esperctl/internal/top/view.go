@@ -91,7 +91,7 @@ func state[T any](m *model, name string, a *answer[T], say func(T) string) strin
 }
 
 func saidOfService(s *look.Service) string {
-	says := fmt.Sprintf("%s for %s, %s", s.State, terminal.Span(time.Duration(s.Uptime*float64(time.Second))), s.SystemMode)
+	says := fmt.Sprintf("%s, up %s, %s", s.State, terminal.Span(time.Duration(s.Uptime*float64(time.Second))), s.SystemMode)
 	if s.Reason != "" {
 		says += ": " + s.Reason
 	}
