@@ -91,10 +91,7 @@ func TestDashboardsShowARunThatGrows(t *testing.T) {
 	m := w.monitor(addr)
 	run := w.trainer("shown-1")
 	run.await(growth, fossilized)
-	eventually(t, "Nissa has heard of the dead letters that there are", patience, func() bool {
-		_, body, err := get(m.addr, "/metrics")
-		return err == nil && strings.Contains(body, "oona_dead_letter_total{")
-	})
+	eventually(t, "it is scraped how many dead letters there are", patience, func() bool { return m.measured(t, "oona_dead_letter_total") })
 	unsigned := envelope(typeState, stringField(nil, 13, "forged-1"))
 	w.bus.do(addCommand(streamNormal, unsigned, sign("another secret of somebody", unsigned))...)
 
