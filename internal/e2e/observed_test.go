@@ -72,7 +72,8 @@ func (w *world) monitor(targets ...string) monitors {
 	mustWrite(t, filepath.Join(folder, "nissa-token"), tokenOfNissa+"\n")
 	mustWrite(t, filepath.Join(folder, "weatherlight-token"), tokenOfWeatherlight+"\n")
 	mustWrite(t, filepath.Join(folder, "prometheus.yml"), quick(t, "prometheus.yml", "/run/secrets/", folder+"/",
-		"nissa:9100", m.addr, `"weatherlight:9180"`, `"`+strings.Join(targets, `", "`)+`"`, "alertmanager:9093", manager))
+		"nissa:9100", m.addr, "alertmanager:9093", manager, "dns_sd_configs:", "static_configs:",
+		"{names: [weatherlight], type: A, port: 9180}", `{targets: ["`+strings.Join(targets, `", "`)+`"]}`))
 	daemon(t, folder, "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=series", "--web.listen-address="+m.prometheus)
 	rules := filepath.Join(folder, "nissa-rules.yml")
 	mustWrite(t, rules, quick(t, "nissa-rules.yml", "- name: pager\n", "- name: pager\n    url: "+m.duty.url+"/nissa\n",

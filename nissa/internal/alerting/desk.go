@@ -211,6 +211,9 @@ func (d *Desk) judge(packet *leyline.TelemetryPacket, now time.Time) {
 		subjects := []alert.Subject{found.Subject}
 		if found.OfAllAlike {
 			subjects = d.tracker.Alike(found.Subject, r.By)
+			for _, over := range subjects { // or what is told once more would make it hold again
+				d.engine.Forget(over.ID())
+			}
 		}
 		for _, subject := range subjects {
 			if changed := d.tracker.Observe(subject, meaning, termsOf(r), found.Observation); changed != nil {

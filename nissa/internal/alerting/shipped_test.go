@@ -151,6 +151,7 @@ func TestWhatWasMeasuredOfARunIsOverWhenItIsSilent(t *testing.T) {
 			{source: "tamiyo", metric: "tamiyo.blueprint.risk", values: []float64{0.9}},
 			{source: "kasmina", metric: "kasmina.isolation.violations", values: []float64{0, 1, 3}},
 			{source: "tolaria", metric: "tolaria.training.latency_ms", values: append(slices.Repeat([]float64{100}, 20), 900, 900, 900)},
+			{source: "tolaria", metric: "tolaria.graph.replay_ms", values: []float64{0.7, 0.7, 0.7}},
 		} {
 			p.pairs = []string{"training_run_id", run}
 			d.play(p)
@@ -166,11 +167,14 @@ func TestWhatWasMeasuredOfARunIsOverWhenItIsSilent(t *testing.T) {
 		return names
 	}
 	all := []string{
-		"kasmina_isolation_violation", "run_stalled", "tamiyo_bsds_elevated_risk", "tamiyo_coverage_low", "training_latency_high",
+		"kasmina_isolation_violation", "run_stalled", "tamiyo_bsds_elevated_risk", "tamiyo_coverage_low",
+		"tolaria_graph_replay_latency_high", "training_latency_high",
 	}
 	measure("ends")
 	measure("goes on")
 	d.play(play{source: "kasmina", event: "run_silent", pairs: []string{"training_run_id", "ends"}})
+	// An operator's command makes Kasmina say once more what it has counted.
+	d.play(play{source: "kasmina", metric: "kasmina.isolation.violations", values: []float64{3}, pairs: []string{"training_run_id", "ends"}})
 	if ends, goesOn := fires("ends"), fires("goes on"); !slices.Equal(ends, []string{"run_silent"}) || !slices.Equal(goesOn, all) {
 		t.Errorf("of the run that is silent fire %q, of the other %q", ends, goesOn)
 	}

@@ -94,6 +94,14 @@ func (t told) holding(value float64, detail string) alert.Observation {
 	return alert.Observation{At: t.at, Heard: t.now, Holds: true, Value: value, Detail: detail}
 }
 
+// labels are those of what is in the packet, which is of the packet's run where it names none.
+func (t told) labels(attributes map[string]string) map[string]string {
+	if t.run == "" || attributes[runIndicator] != "" {
+		return attributes
+	}
+	return with(attributes, runIndicator, t.run)
+}
+
 // Observe looks at a packet that came now.
 func (e *Engine) Observe(packet *leyline.TelemetryPacket, now time.Time) []Finding {
 	indicators := packet.GetSystemHealth().GetIndicators()
@@ -120,7 +128,7 @@ func (e *Engine) Observe(packet *leyline.TelemetryPacket, now time.Time) []Findi
 // remember keeps the last value of a metric that conditions ask for.
 func (e *Engine) remember(t told, point *leyline.MetricPoint) {
 	for _, rule := range e.wanted[point.GetName()] {
-		e.memory.setLast(subject(rule, t, point.GetAttributes(), "").ID(), point.GetName(), point.GetValue(), t.now)
+		e.memory.setLast(subject(rule, t, t.labels(point.GetAttributes()), "").ID(), point.GetName(), point.GetValue(), t.now)
 	}
 }
 
@@ -139,7 +147,7 @@ func (e *Engine) point(found []Finding, t told, point *leyline.MetricPoint) []Fi
 }
 
 func (e *Engine) look(found []Finding, rule *rules.Rule, t told, point *leyline.MetricPoint, rest string) []Finding {
-	labels := point.GetAttributes()
+	labels := t.labels(point.GetAttributes())
 	if !rule.Concerns(t.source, labels) {
 		return found
 	}
@@ -185,10 +193,7 @@ func (e *Engine) event(found []Finding, t told, event *leyline.TelemetryEvent) [
 	if len(raised)+len(cleared) == 0 {
 		return found
 	}
-	labels := event.GetAttributes()
-	if t.run != "" && labels[runIndicator] == "" {
-		labels = with(labels, runIndicator, t.run)
-	}
+	labels := t.labels(event.GetAttributes())
 	for _, rule := range cleared {
 		over := Finding{Rule: rule, Observation: alert.Observation{At: t.at, Heard: t.now, Detail: name}}
 		if rule.Metric != "" { // who tells that it is over need not be who measured

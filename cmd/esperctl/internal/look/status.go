@@ -103,13 +103,11 @@ func (o *overview) askNissa(ctx context.Context, resolved *settings.Settings) {
 		return
 	}
 	o.missed = resolved.Weatherlight.NissaURL.Reveal() != ""
-	var page struct {
-		Runs   []Run
-		Alerts []alert
-	}
+	var page struct{ Runs []Run }
+	var alerts []alert
 	err = service.Get(ctx, "/api/runs", url.Values{"limit": {strconv.Itoa(mostRuns)}}, &page)
 	if err == nil {
-		err = service.Get(ctx, "/api/alerts", nil, &page)
+		alerts, err = alertsOf(ctx, service)
 	}
 	if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) {
 		o.Nissa = err.Error()
@@ -121,7 +119,7 @@ func (o *overview) askNissa(ctx context.Context, resolved *settings.Settings) {
 	}
 	o.missed = false
 	o.Nissa, o.Runs, o.Seeds = "ready", map[string]int{}, map[string]int{}
-	for _, a := range page.Alerts {
+	for _, a := range alerts {
 		if a.State == "firing" {
 			o.Alerts = append(o.Alerts, a.raised())
 		}

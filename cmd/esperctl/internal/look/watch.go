@@ -79,14 +79,20 @@ func (w *Watch) Nissa(ctx context.Context) (*Known, error) {
 	return known, err
 }
 
-// firing are the alerts that fire, or are about to; a Nissa without rules has none.
-func firing(ctx context.Context, service *ask.Service) (found []Raised, err error) {
+// alertsOf are Nissa's alerts; one without rules has none.
+func alertsOf(ctx context.Context, service *ask.Service) ([]alert, error) {
 	var page struct{ Alerts []alert }
-	err = service.Get(ctx, "/api/alerts", nil, &page)
+	err := service.Get(ctx, "/api/alerts", nil, &page)
 	if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) {
 		return nil, nil
 	}
-	for _, a := range page.Alerts {
+	return page.Alerts, err
+}
+
+// firing are the alerts that fire, or are about to.
+func firing(ctx context.Context, service *ask.Service) (found []Raised, err error) {
+	alerts, err := alertsOf(ctx, service)
+	for _, a := range alerts {
 		if a.State == "firing" || a.State == "pending" {
 			found = append(found, a.raised())
 		}

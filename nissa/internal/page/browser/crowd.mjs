@@ -33,8 +33,9 @@ const sources = ["weatherlight/another-box-of-a-large-site", "weatherlight/dev"]
 }));
 
 // troubled is a page that is answered with all that. What it asks to change it asks Nissa.
-async function troubled(base, hash, options = {}) {
+async function troubled(base, hash, { later, ...options } = {}) {
   const page = await open(base, "#/", { outages: true, ...options });
+  if (later) await page.clock.setFixedTime(Date.now() + later);
   const answer = (path, json) => page.route(path, (route) => (route.request().method() === "GET" ? route.fulfill({ json }) : route.continue()));
   await answer("**/api/alerts**", { alerts });
   await answer("**/api/silences**", { silences: [{ id: "x", rule: "run_silent", source: "", labels: { run: "r-2" }, from: ago(5), until: ago(-3600), by: "ann", comment: "at work" }] });
@@ -66,7 +67,9 @@ const phone = { width: 360, height: 740, hasTouch: true, isMobile: true };
 
 // crowded are the checks; site says where Nissa is and what sends to its bus.
 export function crowded(check, site) {
-  for (const [device, options, tallest] of [["a phone", phone, 220], ["1200 px", {}, 100]]) {
+  const day = 86_400_000; // moments of another day are longer
+  const devices = [["a phone", phone, 220], ["1200 px", {}, 100], ["a phone, a year later", { ...phone, later: 400 * day }, 220], ["1200 px, a day later", { later: day }, 100]];
+  for (const [device, options, tallest] of devices) {
     check(`what fires and what was given up is read on ${device}`, async () => {
       // Each with how many rows it has at least.
       for (const [hash, rows] of [["#/alarms", 8], ["#/bus", 6], ["#/workers", 2], ["#/runs/large-000/seeds/seed-large-000-3-BP013", 8]]) {

@@ -35,13 +35,15 @@ export function clock(at: number): string {
   return new Date(at).toLocaleTimeString("en-GB");
 }
 
-// moment is a time of day, with the day when it is another.
+// moment is a time of day, with the day when it is another, and the year likewise.
 export function moment(text: string | undefined): string {
   if (!text) return "\u2014";
   const at = new Date(text);
   if (Number.isNaN(at.getTime())) return "\u2014";
-  const day = at.toDateString() === new Date().toDateString() ? "" : at.toISOString().slice(0, 10) + " ";
-  return day + at.toLocaleTimeString("en-GB");
+  const now = new Date(), time = at.toLocaleTimeString("en-GB");
+  if (at.toDateString() === now.toDateString()) return time;
+  const year = at.getFullYear() === now.getFullYear() ? undefined : "numeric";
+  return `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short", year })} ${time}`;
 }
 
 export function span(seconds: number): string {

@@ -76,10 +76,10 @@ export function seedPage(run: string, id: string): Page {
     const measured = points.at(-1)?.metrics ?? {};
     const newest = points.filter((p) => p.metrics?.["loss_after"] !== undefined).at(-1)?.metrics ?? measured;
     replace(body,
-      h("section", { class: "panel" }, h("h2", {}, "Gates"), table("Gates", [".Gate", ".", ".At", "~Measured"], gates.map((e) => [
+      h("section", { class: "panel" }, h("h2", {}, "Gates"), table("Gates", [".Gate", ".", "At", "~Measured"], gates.map((e) => [
         gateName(e.name), e.details?.["passed"] === "true" ? h("span", { class: "good" }, "\u25c6 opened") : h("span", { class: "bad" }, "\u2715 shut"),
         moment(e.at), [words(e.details?.["reason"]), evidence(e.details)].filter(Boolean).join(": ")]), "No gate was looked at yet.", true)),
-      h("section", { class: "panel" }, h("h2", {}, "Stages"), table("Stages", [".Stage", "~", ".From", "#For"], (seed.stages ?? []).map((i) => [
+      h("section", { class: "panel" }, h("h2", {}, "Stages"), table("Stages", [".Stage", "~", "From", "#For"], (seed.stages ?? []).map((i) => [
         words(i.stage).toLowerCase(), Object.hasOwn(stages, i.stage) ? stages[i.stage] : "", moment(i.from),
         i.to === null ? "now" : span((Date.parse(i.to) - Date.parse(i.from)) / 1000)]), "No stage was told yet.")),
       h("section", { class: "panel" }, h("h2", {}, "Evidence"), table("Evidence", ["Figure", "#Last"], Object.entries({ ...measured, ...newest })
