@@ -148,11 +148,14 @@ func (e planner) tellWeighed(open []considered) {
 	e.state.Weighed(open[0].slot, blueprints, e.rows(open))
 }
 
-// consult has a policy weigh what may be begun at a slot. What it leaves is in the order of
-// its answers.
+// consult has a policy weigh what may be begun at a slot, if anything may. What it leaves is in
+// the order of its answers.
 func (e planner) consult(policy Policy, ranked []considered) ([]considered, error) {
 	weighed := slices.Clone(ranked)
 	open := beginnable(weighed)
+	if len(open) == 0 {
+		return weighed, nil
+	}
 	answers, err := e.judged(policy, e.rows(open))
 	if err != nil {
 		return nil, err
@@ -174,9 +177,10 @@ var errLate = errors.New("the policy did not answer within the step")
 // weigh ranks what may be begun at a slot by the policy that decides, when there is one. What
 // it has no time for or fails at, the controller's own worth ranks.
 func (e planner) weigh(ranked []considered) []considered {
-	e.tellWeighed(beginnable(ranked))
+	open := beginnable(ranked)
+	e.tellWeighed(open)
 	decided := ranked
-	if active := e.deciding.active; active != nil {
+	if active := e.deciding.active; active != nil && len(open) > 0 {
 		weighed, err := e.consult(active, ranked)
 		switch {
 		case err == nil:

@@ -103,6 +103,31 @@ func TestAPolicyIsAskedOnceAgainAfterAWhile(t *testing.T) {
 	}
 }
 
+// Where every blueprint is refused there is nothing to ask a policy, and nothing comes of it for its
+// breaker: neither an answer in time nor a late one.
+func TestAPolicyThatIsAskedAboutNothingWasNeitherInTimeNorLate(t *testing.T) {
+	t.Parallel()
+	policy := tardy()
+	r := newRun(t, Config{Policies: func() (Policy, Policy) { return policy, nil }})
+	r.record = stalled(r)
+	for range 3 {
+		r.report(1)
+	}
+	r.now = r.now.Add(breakerCooldown)
+	before := r.record.Inference
+	r.candidates = offer(with("BP001", 100, func(c *Candidate) { c.Risk = 0.6 }))
+	for name, err := range map[string]error{"in time": nil, "late": policy.err} {
+		policy.err = err
+		if decision := r.report(1); slices.Contains(events(decision), "breaker_event") || policy.asked != 3 || r.record.Inference != before {
+			t.Errorf("%s: %v, asked %d times, breaker %+v", name, events(decision), policy.asked, r.record.Inference)
+		}
+	}
+	r.candidates, policy.err = offer(safe("BP002", 100)), tardy().err
+	if got := attributesOf(t, r.report(1), "breaker_event"); got["action"] != "open" {
+		t.Errorf("late at a slot: %v", got)
+	}
+}
+
 // stalled is the record of a run that asks for a seed in each report from here on.
 func stalled(r *run) *Record {
 	for range 4 {
