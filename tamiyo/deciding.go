@@ -33,9 +33,17 @@ type deciding struct {
 	late     bool // the step ran out of time over it
 }
 
-// admit sets the policies of a pass. One that was late too often is not asked for a while.
+// admit sets the policies of a pass. One that was late too often is not asked for a while: that one,
+// not another that decides since.
 func (e planner) admit(active, shadow Policy) {
 	e.deciding.active, e.deciding.shadow = active, shadow
+	var of string
+	if active != nil {
+		of = VersionOf(active)
+	}
+	if e.record.InferenceOf != of {
+		e.record.Inference, e.record.InferenceOf = breaker{}, of
+	}
 	if e.deciding.denied = active != nil && e.record.Inference.denies(e.now); e.deciding.denied {
 		e.deciding.active = nil
 	}
