@@ -33,9 +33,17 @@ type deciding struct {
 	late     bool // the step ran out of time over it
 }
 
-// admit sets the policies of a pass. One that was late too often is not asked for a while.
+// admit sets the policies of a pass. One that was late too often is not asked for a while: that one,
+// not another that decides since.
 func (e planner) admit(active, shadow Policy) {
 	e.deciding.active, e.deciding.shadow = active, shadow
+	var of string
+	if active != nil {
+		of = VersionOf(active)
+	}
+	if e.record.InferenceOf != of {
+		e.record.Inference, e.record.InferenceOf = breaker{}, of
+	}
 	if e.deciding.denied = active != nil && e.record.Inference.denies(e.now); e.deciding.denied {
 		e.deciding.active = nil
 	}
@@ -148,11 +156,14 @@ func (e planner) tellWeighed(open []considered) {
 	e.state.Weighed(open[0].slot, blueprints, e.rows(open))
 }
 
-// consult has a policy weigh what may be begun at a slot. What it leaves is in the order of
-// its answers.
+// consult has a policy weigh what may be begun at a slot, if anything may. What it leaves is in
+// the order of its answers.
 func (e planner) consult(policy Policy, ranked []considered) ([]considered, error) {
 	weighed := slices.Clone(ranked)
 	open := beginnable(weighed)
+	if len(open) == 0 {
+		return weighed, nil
+	}
 	answers, err := e.judged(policy, e.rows(open))
 	if err != nil {
 		return nil, err
@@ -174,9 +185,10 @@ var errLate = errors.New("the policy did not answer within the step")
 // weigh ranks what may be begun at a slot by the policy that decides, when there is one. What
 // it has no time for or fails at, the controller's own worth ranks.
 func (e planner) weigh(ranked []considered) []considered {
-	e.tellWeighed(beginnable(ranked))
+	open := beginnable(ranked)
+	e.tellWeighed(open)
 	decided := ranked
-	if active := e.deciding.active; active != nil {
+	if active := e.deciding.active; active != nil && len(open) > 0 {
 		weighed, err := e.consult(active, ranked)
 		switch {
 		case err == nil:

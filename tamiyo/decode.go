@@ -48,7 +48,7 @@ func (r *Record) check() error {
 		return fmt.Errorf("format %d, want %d", r.Format, recordFormat)
 	case strings.TrimSpace(r.Run) == "" || len(r.Run) > maxRun || !utf8.ValidString(r.Run):
 		return errors.New("run is not named")
-	case !isText(r.Trainer) || !isText(r.Conservative.Reason) || !isText(r.Unrest.Rule) || !isText(r.Shadow.Policy):
+	case !isText(r.Trainer) || !isText(r.Conservative.Reason) || !isText(r.Unrest.Rule), !isText(r.Shadow.Policy) || !isText(r.InferenceOf):
 		return errors.New("a name is too long")
 	case r.HostWork < 0 || r.HostWork > math.MaxFloat32:
 		return errors.New("what the host costs is out of bounds")

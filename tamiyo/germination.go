@@ -67,13 +67,17 @@ func (e *evaluation) reportStarved(reason string) {
 		"packet_id", e.state.Packet.GetPacketId(), "reason", reason)
 }
 
-// reportUnavailable speaks once until everything that was asked for is known.
+// reportUnavailable speaks once until all slots are known, or as many as there were seeds to begin.
 func (e *evaluation) reportUnavailable(slot string, err error) {
-	told := e.record.Unavailable
-	e.record.Unavailable = err != nil
-	if err == nil || told {
+	if err == nil {
+		ended := e.record.InVain == 0 || len(e.plan.seeds) > 0
+		e.record.Unavailable = e.record.Unavailable && (e.record.Unknown || !ended)
 		return
 	}
+	if e.record.Unavailable {
+		return
+	}
+	e.record.Unavailable = true
 	e.event("seed_candidates_unavailable", levelWarning,
 		"training_run_id", e.record.Run, "slot", slot, "reason", clipped(err.Error()))
 }

@@ -103,6 +103,62 @@ func TestAPolicyIsAskedOnceAgainAfterAWhile(t *testing.T) {
 	}
 }
 
+// A breaker is one policy's: another one that decides is asked, and counted from its first answer, and
+// where none decides nothing stands open.
+func TestABreakerIsOfThePolicyThatWasLate(t *testing.T) {
+	t.Parallel()
+	var inForce Policy = tardy()
+	r := newRun(t, Config{Policies: func() (Policy, Policy) { return inForce, nil }})
+	r.record = stalled(r)
+	for range 3 {
+		r.report(1)
+	}
+	open := r.record
+	if !open.Inference.denies(r.now) {
+		t.Fatalf("breaker %+v", open.Inference)
+	}
+	next := tardy()
+	next.version, inForce = "slow-2", next
+	if got := attributesOf(t, r.report(1), "breaker_event"); got["action"] != "count" || next.asked != 1 {
+		t.Errorf("another policy: %v, asked %d times", got, next.asked)
+	}
+	r.record, inForce = open, nil
+	state := -1.0
+	for _, point := range r.report(1).Packets[0].GetMetrics() {
+		if point.GetName() == "tamiyo.breaker.inference_state" {
+			state = float64(point.GetValue())
+		}
+	}
+	if leyline.CircuitBreakerState(state) != leyline.CircuitBreakerState_CIRCUIT_STATE_CLOSED || r.record.Inference != (breaker{}) {
+		t.Errorf("without a policy %+v is told as %v", r.record.Inference, state)
+	}
+}
+
+// Where every blueprint is refused there is nothing to ask a policy, and nothing comes of it for its
+// breaker: neither an answer in time nor a late one.
+func TestAPolicyThatIsAskedAboutNothingWasNeitherInTimeNorLate(t *testing.T) {
+	t.Parallel()
+	policy := tardy()
+	r := newRun(t, Config{Policies: func() (Policy, Policy) { return policy, nil }})
+	r.record = stalled(r)
+	for range 3 {
+		r.report(1)
+	}
+	r.now = r.now.Add(breakerCooldown)
+	before := r.record.Inference
+	r.candidates = offer(with("BP001", 100, func(c *Candidate) { c.Risk = 0.6 }))
+	for name, err := range map[string]error{"in time": nil, "late": policy.err} {
+		policy.err = err
+		if decision := r.report(1); slices.Contains(events(decision), "breaker_event") || policy.asked != 3 || r.record.Inference != before {
+			t.Errorf("%s: %v, asked %d times, breaker %+v", name, events(decision), policy.asked, r.record.Inference)
+		}
+	}
+	r.candidates, policy.err = offer(safe("BP002", 100)), tardy().err
+	if got := attributesOf(t, r.report(1), "breaker_event"); got["action"] != "open" {
+		t.Errorf("late at a slot: %v", got)
+	}
+}
+
 // stalled is the record of a run that asks for a seed in each report from here on.
 func stalled(r *run) *Record {
 	for range 4 {

@@ -55,6 +55,10 @@ type famine struct {
 	// InVain is how many of the free slots, in the order of their turns, were looked at since one
 	// had room for a seed: the next report goes on behind them.
 	InVain int `json:"in_vain,omitempty"`
+	// Waited and Unknown are of the slots that were looked at since the first: at one of them the
+	// policy would not begin a seed, or what fits it was not known.
+	Waited  bool `json:"waited,omitempty"`
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // slot is what failed at one slot of the host.

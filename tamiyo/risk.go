@@ -14,8 +14,9 @@ import (
 type restraint struct {
 	Conservative conservativeMode `json:"conservative,omitzero"`
 	Unrest       unrest           `json:"unrest,omitzero"`
-	Library      breaker          `json:"library,omitzero"`   // of the questions to the kernel library
-	Inference    breaker          `json:"inference,omitzero"` // of those to the policy that decides
+	Library      breaker          `json:"library,omitzero"`       // of the questions to the kernel library
+	Inference    breaker          `json:"inference,omitzero"`     // of those to the policy that decides
+	InferenceOf  string           `json:"inference_of,omitempty"` // its version
 }
 
 // conservativeMode stops growth after something went wrong. It ends only after

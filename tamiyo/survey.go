@@ -193,11 +193,16 @@ func (e planner) fillSlots(denied bool) {
 	if at >= len(turns) {
 		at = 0
 	}
+	if at == 0 {
+		e.record.Waited, e.record.Unknown = false, false
+	}
 	for vain := 0; at < len(turns) && vain < maxVain && e.room() && !e.plan.overdue; at++ {
 		if !e.fillSlot(turns[at], denied) {
 			vain++
 		}
 	}
+	e.record.Waited = e.record.Waited || e.plan.waits
+	e.record.Unknown = e.record.Unknown || e.plan.unknown != nil
 	looked := at == len(turns) // at all of them, be it in several reports
 	switch {
 	case len(e.plan.seeds) > 0: // one that a rule holds back keeps its turn
@@ -206,7 +211,7 @@ func (e planner) fillSlots(denied bool) {
 	case !e.plan.overdue:
 		e.record.InVain = at
 	}
-	if looked && e.plan.asked && len(e.plan.seeds) == 0 && e.plan.unknown == nil && !e.plan.waits {
+	if looked && e.plan.asked && len(e.plan.seeds) == 0 && !e.record.Unknown && !e.record.Waited {
 		e.plan.starved = starvedOfBlueprints
 	}
 }

@@ -1,6 +1,7 @@
 package tamiyo
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -105,5 +106,53 @@ func TestSlotThatWasHeldBackKeepsItsTurn(t *testing.T) {
 	*asked = nil
 	if r.report(0.5); !slices.Equal(*asked, []int{0, 1, 2, 3}) {
 		t.Errorf("a new stall asks about %v", *asked)
+	}
+}
+
+// A famine is of all slots, which may take several reports to look at: not while the policy waits at some
+// of them, nor while it is not known what fits them.
+func TestNothingIsAFamineUntilAllSlotsWereLookedAtInVain(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		open        func(slot int) bool // where something may be begun, for which the policy waits
+		unknown     func(slot int) bool
+		unavailable int
+	}{
+		"the policy waits":   {func(slot int) bool { return slot < maxVain }, func(int) bool { return false }, 0},
+		"one is not known":   {func(int) bool { return false }, func(slot int) bool { return slot == 0 }, 1},
+		"another is neither": {func(slot int) bool { return slot == 9 }, func(slot int) bool { return slot == 5 }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, fit, _ := forty(t, Config{Policies: decidedBy(&judge{version: "p", answer: answering(-1, 0)}, nil)})
+			fits := r.candidates
+			r.candidates = func(slot []int) ([]Candidate, error) {
+				if row.unknown(slot[0] - 1) {
+					return nil, errors.New("under way")
+				}
+				return fits(slot)
+			}
+			for i := range 40 {
+				fit[i] = row.open(i)
+			}
+			told := map[string]int{}
+			hear := func(reports int) {
+				for range reports {
+					for _, event := range events(r.report(1)) {
+						told[event]++
+					}
+				}
+			}
+			hear(40)
+			if told["no_seed_candidates"] != 0 || told["seed_candidates_unavailable"] != row.unavailable {
+				t.Errorf("told of %v", told)
+			}
+			clear(fit)
+			row.unknown = func(int) bool { return false }
+			hear(21) // the rest of a sweep, and a whole one
+			if told["no_seed_candidates"] != 1 || r.record.Unavailable {
+				t.Errorf("in a famine told of %v", told)
+			}
+		})
 	}
 }

@@ -193,11 +193,14 @@ func (r *Room) tell(ctx context.Context, run string, packets []*leyline.Telemetr
 	}
 }
 
-// inTurn are the shapes of the slots that a seed goes to next.
+// inTurn are the shapes of the free slots, those first that the next report looks at first.
 func inTurn(record *tamiyo.Record, slots map[string][]int) [][]int {
 	var shapes [][]int
 	for _, name := range record.Turns(slots) {
 		shapes = append(shapes, slots[name])
+	}
+	if at := record.InVain; at < len(shapes) {
+		return slices.Concat(shapes[at:], shapes[:at])
 	}
 	return shapes
 }

@@ -16,11 +16,15 @@ import (
 // is counted, and a report may be decided on several times.
 type permissions struct {
 	ask   func(ctx context.Context, blueprintID string) error
-	step  time.Duration // that it may take; 0: as long as the report
+	step  time.Duration // of the controller; 0: a permission may take as long as the report
 	known map[string]error
 }
 
-// refused is why a command must not be sent; nil: it may be. It has a step of its own: what a
+// permitSteps is how many steps a permission may take. A seed that is left out is one that its run
+// waits for, and gives up in the end: a report that is a little late costs less.
+const permitSteps = 10
+
+// refused is why a command must not be sent; nil: it may be. It has steps of its own: what a
 // policy in the shadow takes of the controller's keeps no seed from being begun.
 func (p *permissions) refused(ctx context.Context, command *leyline.AdaptationCommand) error {
 	operation := command.GetSeedOperation()
@@ -31,7 +35,7 @@ func (p *permissions) refused(ctx context.Context, command *leyline.AdaptationCo
 	if err, asked := p.known[id]; asked {
 		return err
 	}
-	step, cancel := within(ctx, p.step)
+	step, cancel := within(ctx, permitSteps*p.step)
 	defer cancel()
 	err := p.ask(step, id)
 	p.known[id] = err

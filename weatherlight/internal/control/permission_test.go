@@ -96,8 +96,27 @@ func TestGerminationThatIsLeftOutIsToldSo(t *testing.T) {
 	})
 }
 
+// A library that is slow for once costs no seed, which its run would wait for.
+func TestPermissionHasSeveralSteps(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		o := open(t, url, "a", eager, func(c *control.Config) {
+			c.StepTimeout = 5 * time.Second
+			c.Permit = func(ctx context.Context, _ string) error {
+				if until, bounded := ctx.Deadline(); !bounded || time.Until(until) < 5*c.StepTimeout {
+					return context.DeadlineExceeded
+				}
+				return nil
+			}
+		})
+		o.hear("run-1", "run-1")
+		if sent, left := sentOf[*leyline.AdaptationCommand](o), o.events("germination_left_out"); len(sent) != 1 || left != 0 {
+			t.Errorf("%d commands, %d left out", len(sent), left)
+		}
+	})
+}
+
 // A library that does not answer holds up no report.
-func TestPermissionIsAskedForWithinAStep(t *testing.T) {
+func TestPermissionIsAskedForWithinABound(t *testing.T) {
 	onBothBuses(t, func(t *testing.T, url string) {
 		o := open(t, url, "a", eager, func(c *control.Config) {
 			c.StepTimeout = 20 * time.Millisecond

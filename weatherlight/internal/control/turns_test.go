@@ -1,11 +1,13 @@
 package control_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/trainer"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
@@ -49,6 +51,34 @@ func TestSlotsArePreparedInTheOrderOfTheirTurns(t *testing.T) {
 		}
 		if !slices.EqualFunc(prepared, want, slices.Equal) {
 			t.Errorf("prepared %v, want %v", prepared, want)
+		}
+	})
+}
+
+// The next report goes on behind the slots that were looked at in vain, and that is where its
+// slots are found out.
+func TestSlotsArePreparedFromWhereTheNextReportGoesOn(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, url string) {
+		var first []string
+		o := open(t, url, "a", eager, func(c *control.Config) {
+			c.Candidates = func(context.Context, string, []int) ([]tamiyo.Candidate, error) { return nil, nil }
+			c.Prepare = func(_ string, slots [][]int) { first = append(first, fmt.Sprint(len(slots), slots[0], slots[5])) }
+		})
+		for range 4 {
+			told := trainer.Report{TrainerID: "trainer", HostLayers: []string{"hidden"}, KernelAccess: []string{"path"}, Slots: map[string][]int{}}
+			for i := range 6 {
+				told.Slots[fmt.Sprint("s", i)] = []int{10 + i}
+			}
+			d := o.report("run-1")
+			told.Number = o.number
+			d.Attributes = told.Attributes()
+			if _, err := o.State(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The first report looks at none, the second at four, the third at the last two.
+		if want := []string{"6 [10] [15]", "6 [14] [13]", "6 [10] [15]", "6 [14] [13]"}; !slices.Equal(first, want) {
+			t.Errorf("prepared %q, want %q", first, want)
 		}
 	})
 }

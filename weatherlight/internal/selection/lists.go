@@ -24,7 +24,7 @@ const (
 	// withheld meanwhile, the library does not hand out; what was judged meanwhile, Permit sees.
 	standIn = time.Minute
 	// spareShare is of what is left of a step the share that a list is waited for when another
-	// can stand in for it: policies are asked in the rest, and the other slots.
+	// can stand in for it, or when it is the first: policies are asked in the rest, and the other slots.
 	spareShare = 4
 	noBound    = math.MaxInt64
 	// maxLists bounds the shapes that are remembered: four of its own for each of a thousand
@@ -178,7 +178,7 @@ func (l *lists) forget(may func(*shapeList) bool) bool {
 }
 
 // get is the list of a slot. The last one stands in for one that takes too long; without it,
-// who asks is told ErrUnderWay at a deadline when there was none yet.
+// who asks is told ErrUnderWay after a share of the step when there was none yet.
 func (l *lists) get(ctx context.Context, run string, slot []int) ([]tamiyo.Candidate, error) {
 	known, done := l.make(run, slot, 0)
 	if known == nil {
@@ -212,6 +212,9 @@ func (l *lists) last(ctx context.Context, known *shapeList) (last []tamiyo.Candi
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	deadline, bounded := ctx.Deadline()
+	if bounded && known.made.IsZero() { // the slots behind it may be known, and a policy is asked about them
+		return nil, false, time.Until(deadline) / spareShare
+	}
 	if !bounded || known.err != nil || time.Since(known.made) >= standIn {
 		return nil, false, noBound
 	}

@@ -49,9 +49,10 @@ func New(config Config) *Selection {
 func (s *Selection) Close() { s.lists.close() }
 
 // Prepare has it found out what fits the first of these slots of a run, which take their turn in
-// this order, before anybody asks: to know it of all may mean to compile for many in vain.
+// this order, before anybody asks: to know it of all may mean to compile for many in vain. They are
+// as many as one report looks at in vain.
 func (s *Selection) Prepare(run string, slots [][]int) {
-	const first = 2
+	const first = 4
 	for _, slot := range slots[:min(len(slots), first)] {
 		s.lists.make(run, slot, prepareEvery)
 	}

@@ -1,6 +1,10 @@
 package selection
 
-import "testing"
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
 
 // An approval is given by the library, for the artifact; a quarantine can only be
 // lifted by the deployment.
@@ -16,4 +20,21 @@ func TestControllerGerminatesOnlyWhatTheCataloguePermits(t *testing.T) {
 	if metrics.Safe != 1 || metrics.Experimental != 1 || metrics.Failed != 1 {
 		t.Errorf("metrics %v", metrics)
 	}
+}
+
+// A report looks at four slots at most where nothing can be begun: that many are kept from growing
+// too old to stand in.
+func TestAsManySlotsArePreparedAsAReportLooksAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		takes := time.Duration(0)
+		selection := &Selection{lists: slowLibrary(&takes)}
+		defer selection.Close()
+		for range 2 { // two are surveyed at a time
+			selection.Prepare("run", [][]int{{1}, {2}, {3}, {4}, {5}})
+			synctest.Wait()
+		}
+		if known := len(selection.lists.of); known != 4 {
+			t.Errorf("%d slots are prepared", known)
+		}
+	})
 }

@@ -32,8 +32,9 @@ func slowLibrary(takes *time.Duration) *lists {
 	})
 }
 
-// A policy is asked in what the list leaves of the step.
-func TestLibrarySlowerThanTheStepLeavesThePolicyItsTime(t *testing.T) {
+// worthy is a policy that would begin a seed of whatever it is asked about.
+func worthy(t *testing.T) func() (active, shadow tamiyo.Policy) {
+	t.Helper()
 	worth := kernel.NewTensor(network.Features)
 	worth.Data[0] = 1
 	builder := kernel.NewBuilder("policy", network.Features)
@@ -47,6 +48,33 @@ func TestLibrarySlowerThanTheStepLeavesThePolicyItsTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return func() (active, shadow tamiyo.Policy) { return network.Named(policy, "p"), nil }
+}
+
+// decided are decisions on four reports of a run whose loss does not fall, each within a step, of which
+// the last one may begin a seed.
+func decided(t *testing.T, selection *Selection, policies func() (active, shadow tamiyo.Policy), slots map[string][]int) []tamiyo.Decision {
+	t.Helper()
+	controller := tamiyo.NewController(tamiyo.Config{Patience: 3, Policies: policies})
+	var record *tamiyo.Record
+	var decisions []tamiyo.Decision
+	for number := range uint64(4) {
+		ctx, cancel := context.WithTimeout(t.Context(), step)
+		decision := controller.Decide(record, tamiyo.State{
+			Packet: &leyline.SystemStatePacket{TrainingRunId: "run", CurrentEpoch: uint32(number), ValidationLoss: 1},
+			Grows:  true, TrainerID: "t", Number: number + 1, HostLayers: []string{"a"}, Slots: slots,
+			Consult: func(p tamiyo.Policy, rows [][]float32) ([][]float32, error) { return p.Judge(ctx, rows) },
+		}, time.Now(), func(slot []int) ([]tamiyo.Candidate, error) { return selection.Candidates(ctx, "run", slot) })
+		cancel()
+		record, decisions = decision.Record, append(decisions, decision)
+		time.Sleep(time.Second)
+	}
+	return decisions
+}
+
+// A policy is asked in what the list leaves of the step.
+func TestLibrarySlowerThanTheStepLeavesThePolicyItsTime(t *testing.T) {
+	policies := worthy(t)
 	synctest.Test(t, func(t *testing.T) {
 		takes := 4 * step
 		selection := &Selection{lists: slowLibrary(&takes)}
@@ -54,23 +82,36 @@ func TestLibrarySlowerThanTheStepLeavesThePolicyItsTime(t *testing.T) {
 		if _, err := selection.Candidates(t.Context(), "run", []int{32}); err != nil {
 			t.Fatal(err)
 		}
-		controller := tamiyo.NewController(tamiyo.Config{
-			Patience: 3, Policies: func() (active, shadow tamiyo.Policy) { return network.Named(policy, "p"), nil },
-		})
-		var record *tamiyo.Record
-		for number := range uint64(4) {
-			ctx, cancel := context.WithTimeout(t.Context(), step)
-			decision := controller.Decide(record, tamiyo.State{
-				Packet: &leyline.SystemStatePacket{TrainingRunId: "run", CurrentEpoch: uint32(number), ValidationLoss: 1},
-				Grows:  true, TrainerID: "t", Number: number + 1, HostLayers: []string{"a"}, Slots: map[string][]int{"s": {32}},
-				Consult: func(p tamiyo.Policy, rows [][]float32) ([][]float32, error) { return p.Judge(ctx, rows) },
-			}, time.Now(), func(slot []int) ([]tamiyo.Candidate, error) { return selection.Candidates(ctx, "run", slot) })
-			cancel()
-			record = decision.Record
-			time.Sleep(time.Second)
-			if begun := len(decision.Commands); begun != int(number/3) {
+		for number, decision := range decided(t, selection, policies, map[string][]int{"s": {32}}) {
+			if begun := len(decision.Commands); begun != number/3 {
 				t.Errorf("report %d: %d seeds begun, told %v", number, begun, decision.Packets)
 			}
+		}
+	})
+}
+
+// A slot of which nothing is known yet leaves the policy its time at the next one.
+func TestSlotThatWasNeverSurveyedLeavesThePolicyItsTime(t *testing.T) {
+	policies := worthy(t)
+	synctest.Test(t, func(t *testing.T) {
+		takes := time.Duration(0)
+		quick, slow := slowLibrary(&takes), &works{takes: time.Minute}
+		survey := slow.makers().survey
+		selection := &Selection{lists: newLists(makers{find: quick.find, survey: func(ctx context.Context, slot []int) ([]tezzeret.Candidate, error) {
+			if slot[0] == 32 {
+				return nil, nil
+			}
+			return survey(ctx, slot)
+		}})}
+		defer quick.close()
+		defer selection.Close()
+		if _, err := selection.Candidates(t.Context(), "run", []int{32}); err != nil {
+			t.Fatal(err)
+		}
+		takes = 4 * step
+		decisions := decided(t, selection, policies, map[string][]int{"a": {31}, "b": {32}})
+		if last := decisions[3]; len(last.Commands) != 1 || last.Commands[0].GetAnnotations()["slot"] != "b" || slow.surveys.Load() != 1 {
+			t.Errorf("%d surveys, told %v", slow.surveys.Load(), last.Packets)
 		}
 	})
 }
