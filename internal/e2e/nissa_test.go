@@ -10,11 +10,13 @@ import (
 )
 
 // TestNissaShowsWhatWeatherlightMeasures compares Nissa's /metrics with a
-// summary packet read from the bus by hand.
+// summary packet read from the bus by hand. The service shows nothing itself.
 func TestNissaShowsWhatWeatherlightMeasures(t *testing.T) {
 	begin(t)
 	w := newWorld(t)
-	w.bootForged()
+	w.environ = append(w.environ, "WEATHERLIGHT_HTTP_ADDR=")
+	w.process = launch(t, w.folder, w.environ, service)
+	eventually(t, "the service is ready", patience, func() bool { return w.logged("ready") != nil })
 	addr := freeport.Must(t)
 	p := launch(t, t.TempDir(), append(w.environ, "NISSA_HTTP_ADDR="+addr), nissaService)
 	eventually(t, "Nissa is ready", patience, func() bool {

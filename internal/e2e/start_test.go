@@ -53,7 +53,7 @@ func TestStartIsReadyWhenTheBootIsOverAndNotBefore(t *testing.T) {
 		return code == http.StatusOK
 	})
 	took(t, "start", "Redis answers to /readyz 200", time.Since(thawed), 0)
-	for _, stream := range []string{streamNormal, "oona.emergency", streamTelemetry, "oona.policy", streamRequests} {
+	for _, stream := range []string{streamNormal, "oona.emergency", "oona.policy", streamRequests} {
 		if w.bus.do("EXISTS", stream) != int64(1) {
 			t.Errorf("there is no stream %s after the boot", stream)
 		}

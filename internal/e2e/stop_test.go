@@ -81,7 +81,7 @@ func TestStopTurnsReadinessOffFirstAndReportsLast(t *testing.T) {
 // nothingPending checks every stream of the group.
 func (w *world) nothingPending() {
 	w.t.Helper()
-	for _, stream := range []string{streamNormal, streamEmergency, streamTelemetry, "oona.policy", streamRequests, streamReady, streamErrors} {
+	for _, stream := range []string{streamNormal, streamEmergency, "oona.policy", streamRequests, streamReady, streamErrors} {
 		if g := w.bus.group(stream, group); g["pending"] != "0" {
 			w.t.Errorf("%s has pending entries after the stop: %v", stream, g)
 		}

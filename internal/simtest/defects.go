@@ -52,7 +52,7 @@ func (d Defects) commit(script string) (string, error) {
 		wanted   bool
 		old, new string
 	}{
-		{d.DoubleAck, "redis.call('XACK', stream, group, id) == 1", "redis.call('XACK', stream, group, id) >= 0"},
+		{d.DoubleAck, "must('XACK', stream, group, id) == 1", "must('XACK', stream, group, id) >= 0"},
 		{d.NoMarks, "if not free then", "if false then"},
 	}
 	for _, b := range broken {

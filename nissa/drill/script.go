@@ -52,7 +52,7 @@ func (p play) pairs() (pairs []string) {
 	}
 	for _, name := range p.rule.By {
 		if len(p.rule.Match[name]) == 0 {
-			pairs = append(pairs, name, "drill")
+			pairs = append(pairs, name, p.mark) // what clears one rule is to clear no other
 		}
 	}
 	return pairs
