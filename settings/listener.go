@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -67,22 +68,23 @@ func (l Listener) Scheme() string {
 	return "http"
 }
 
-// Authorities are those whose signature a certificate of Weatherlight or Nissa may have: those of
-// the machine, and of the file beside them.
-func (w Weatherlight) Authorities() (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool() // a machine without any
-	}
+// Trust is how Weatherlight and Nissa are asked by HTTPS: the authorities of the machine may have
+// signed their certificates, and those of the file. Without one the machine's are read when a
+// certificate is looked at first; most services are asked without any.
+func (w Weatherlight) Trust() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if w.CAFile == "" {
-		return pool, nil
+		return config, nil
 	}
 	text, err := regularfile.Read(w.CAFile, maxSecretFile)
 	if err != nil {
 		return nil, err
 	}
-	if !pool.AppendCertsFromPEM(text) {
+	if config.RootCAs, err = x509.SystemCertPool(); err != nil {
+		config.RootCAs = x509.NewCertPool() // a machine without any
+	}
+	if !config.RootCAs.AppendCertsFromPEM(text) {
 		return nil, errNoAuthority
 	}
-	return pool, nil
+	return config, nil
 }

@@ -1,7 +1,6 @@
 package settings_test
 
 import (
-	"crypto/x509"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,22 +50,19 @@ func TestCertificateAndKeyBelongTogether(t *testing.T) {
 	}
 }
 
-func TestAuthoritiesOfCertificates(t *testing.T) {
+func TestTrustInCertificates(t *testing.T) {
 	own, none := certtest.New(t), filepath.Join(t.TempDir(), "none.pem")
 	if err := os.WriteFile(none, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]bool{own.File: true, none: false, none + ".gone": false} {
-		pool, err := mustLoad(t, "", "ESPER_CA_FILE="+file).Weatherlight.Authorities()
-		if (err == nil) != want || (pool != nil) != want {
+		trust, err := mustLoad(t, "", "ESPER_CA_FILE="+file).Weatherlight.Trust()
+		if (err == nil) != want || (trust != nil && trust.RootCAs != nil) != want {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
-	machine, err := x509.SystemCertPool()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if pool, err := mustLoad(t, "").Weatherlight.Authorities(); !machine.Equal(pool) || err != nil {
-		t.Errorf("by default those of the machine are not asked: %v", err)
+	trust, err := mustLoad(t, "").Weatherlight.Trust()
+	if err != nil || trust.RootCAs != nil {
+		t.Errorf("by default those of the machine are not asked, when they are needed: %v", err)
 	}
 }

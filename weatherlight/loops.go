@@ -34,7 +34,7 @@ type loops struct {
 }
 
 func (s *Service) openLoops(context.Context) (*loops, error) {
-	authorities, err := s.settings.Weatherlight.Authorities()
+	trust, err := s.settings.Weatherlight.Trust()
 	if err != nil {
 		return nil, fmt.Errorf("ESPER_CA_FILE: %w", err)
 	}
@@ -43,7 +43,7 @@ func (s *Service) openLoops(context.Context) (*loops, error) {
 			Library: s.library, Catalog: s.catalog, Each: s.runs.Each, Confirm: s.confirmLead,
 		}),
 		signals: watchSignals(s.settings.Tolaria, s.telemetry.Raise, s.emergency),
-		nissa:   nissawatch.New(s.settings.Weatherlight.NissaURL.Reveal(), authorities, s.rhythm()),
+		nissa:   nissawatch.New(s.settings.Weatherlight.NissaURL.Reveal(), trust, s.rhythm()),
 	}
 	l.jobs = maintenance.New(maintenance.Config{
 		Clock: s.rhythm(), Interval: s.settings.Weatherlight.HousekeepingInterval, Logger: s.logger,

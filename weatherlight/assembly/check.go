@@ -34,7 +34,7 @@ func Check(resolved *settings.Settings) error {
 	add("URZA_TRUSTED_KEYS", urza.CheckTrustedKeys(Library(resolved)))
 	add("URZA_ARTIFACT_URL", urza.CheckArtifactURL(Library(resolved)))
 	add("TOLARIA_EMERGENCY_SIGNAL_NAME", checkSignals(resolved.Tolaria.RollbackSignal, resolved.Tolaria.EmergencySignal))
-	_, err := resolved.Weatherlight.Authorities()
+	_, err := resolved.Weatherlight.Trust()
 	add("ESPER_CA_FILE", err)
 	add("KARN_QUARANTINED", checkQuarantined(resolved.Karn.Quarantined))
 	if len(faults.List) > 0 {

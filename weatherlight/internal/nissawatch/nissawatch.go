@@ -8,7 +8,6 @@ package nissawatch
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -46,19 +45,17 @@ type Watch struct {
 	detail string    // why it is not ready
 }
 
-// New has not asked yet. It is nil when there is no URL, and no Nissa to ask. The authorities sign
-// its certificate; nil: those of the machine.
-func New(base string, authorities *x509.CertPool, clock cadence.Clock) *Watch {
+// New has not asked yet. It is nil when there is no URL, and no Nissa to ask. Its certificate is
+// looked at by trust.
+func New(base string, trust *tls.Config, clock cadence.Clock) *Watch {
 	if base == "" {
 		return nil
 	}
 	return &Watch{
-		url: strings.TrimRight(base, "/") + "/readyz",
-		client: &http.Client{
-			Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12}}, Timeout: patience,
-		},
-		clock: clock,
-		state: unknown,
+		url:    strings.TrimRight(base, "/") + "/readyz",
+		client: &http.Client{Transport: &http.Transport{TLSClientConfig: trust}, Timeout: patience},
+		clock:  clock,
+		state:  unknown,
 	}
 }
 

@@ -6,7 +6,6 @@ package ask
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -107,13 +106,13 @@ func (s *Service) At(address string) *Service {
 
 // Client trusts whom the settings say, and keeps no connection: a command asks once or twice.
 func Client(s *settings.Settings) (*http.Client, error) {
-	roots, err := s.Weatherlight.Authorities()
+	trust, err := s.Weatherlight.Trust()
 	if err != nil {
 		return nil, process.Misconfigured("ESPER_CA_FILE", err)
 	}
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for the service alone
-		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
+		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust},
 	}, nil
 }
 
