@@ -143,9 +143,11 @@ func TestListIsWaitedForAsLongAsTheStepCanSpare(t *testing.T) {
 				t.Errorf("look %d: waited %v for %v, %v", i, waited, found, err)
 			}
 			time.Sleep(time.Second)
+			synctest.Wait() // nobody asks how long it takes any more
 		}
 		// It is too old to stand in, and made in no time.
 		time.Sleep(standIn)
+		synctest.Wait()
 		takes = 4 * step
 		ctx, cancel := context.WithTimeout(t.Context(), step)
 		defer cancel()
