@@ -30,6 +30,7 @@ type garden struct {
 	t         *testing.T
 	graft     *graft.Graft
 	slot      *graft.Slot
+	learns    []*kernel.Parameter // of all seeds
 	blueprint *leyline.BlueprintDescriptor
 	epoch     uint32
 	change    func(*graft.Config) // of the trainer; nil: none
@@ -121,13 +122,18 @@ func (g *garden) train() {
 		}
 	}
 	g.graft.Step()
+	for _, parameter := range g.learns { // or they would grow with each report
+		parameter.ZeroGrad()
+	}
 }
 
 // report does an epoch's work: orders take effect, ramps advance, and what is
 // grafted is told with good evidence.
 func (g *garden) report() {
 	g.t.Helper()
-	g.graft.Apply()
+	for _, change := range g.graft.Apply() {
+		g.learns = append(g.learns, change.Parameters...)
+	}
 	g.train()
 	evidence, cosine := make(map[string]graft.Evidence), 0.9
 	for _, seed := range g.graft.Seeds() {
