@@ -180,6 +180,27 @@ func TestStatusMissesANissaThatIsNamed(t *testing.T) {
 	}
 }
 
+// A run of which many seeds went is no screen full of lines, and an objective's two windows are one reason.
+func TestStatusTellsOfAlertsThatAreAlikeInOneLine(t *testing.T) {
+	said := answers()
+	fires := func(rule, severity, label string, minute int) string {
+		return fmt.Sprintf(`{"id":"%s%d","rule":%q,"source":"nissa","severity":%q,"state":"firing","since":"2026-11-30T11:%02d:00Z","labels":{"seed":%q}}`,
+			rule, minute, rule, severity, minute, label)
+	}
+	said["/api/alerts"] = `{"alerts":[` + strings.Join([]string{
+		fires("seed_culled", "info", "b", 20), fires("kernel_latency", "critical", "", 30), fires("seed_culled", "info", "a", 10),
+		fires("seed_culled", "info", "c", 40), fires("kernel_latency", "warning", "", 31),
+	}, ",") + `]}`
+	served(t, said)
+	printed, err := run(t, "status")
+	if strings.Count(printed, "seed_culled") != 1 || !strings.Contains(printed, "info seed_culled, 3 of them, for ") {
+		t.Errorf("seeds that went:\n%s", printed)
+	}
+	if text := fmt.Sprint(err); strings.Count(text, "kernel_latency") != 1 {
+		t.Errorf("it says %q", text)
+	}
+}
+
 // A Nissa without rules is there all the same.
 func TestStatusAsksANissaWithoutRules(t *testing.T) {
 	said := answers()

@@ -105,12 +105,19 @@ func TestDrillFitsItsTerminal(t *testing.T) {
 	fitsTheTerminal(t, []string{"drill"}, out.String(), 60)
 }
 
-// seeds cull wants a run and a seed: both stand in the list of all seeds, the latter in full where it fits.
+// seeds cull wants a run and a seed: both stand in the list of all seeds, the latter in full where it fits. Where all are
+// of one run, its name would only take the room of why they went.
 func TestSeedsOfSeveralRunsNameTheirRun(t *testing.T) {
 	said := answers()
 	const seed = "seed-digits-2026-11-30-1-BP021"
-	said["/api/runs/"+long+"/seeds"] = strings.ReplaceAll(said["/api/runs/"+long+"/seeds"], "seed-"+long, seed)
+	of := "/api/runs/" + long + "/seeds"
+	said[of] = strings.ReplaceAll(said[of], "seed-"+long, seed)
 	served(t, said)
+	if printed := mustRun(t, "seeds", "list"); strings.Contains(printed, "RUN") {
+		t.Errorf("of one run it shows\n%s", printed)
+	}
+	said["/api/runs"] = strings.Replace(said["/api/runs"], `{"runs":[`, `{"runs":[{"id":"other","state":"running","seeds":{"SEED_STAGE_TRAINING":1}},`, 1)
+	said["/api/runs/other/seeds"] = strings.ReplaceAll(said[of], long, "other")
 	if printed := mustRun(t, "seeds", "list"); !strings.Contains(printed, seed) || !strings.Contains(printed, "RUN") {
 		t.Errorf("it shows\n%s", printed)
 	}

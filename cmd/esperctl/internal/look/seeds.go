@@ -90,7 +90,7 @@ func SeedsList() *cobra.Command {
 				return err
 			}
 			return to.Print(to.out, raw, func(table io.Writer) {
-				if of != "" {
+				if ofOneRun(seeds) {
 					seedTable(table, to, seeds)
 					return
 				}
@@ -101,6 +101,10 @@ func SeedsList() *cobra.Command {
 	command.Flags().StringVar(&of, "run", "", "only those of this run")
 	_ = command.RegisterFlagCompletionFunc("run", completeRuns)
 	return command
+}
+
+func ofOneRun(seeds []Seed) bool {
+	return !slices.ContainsFunc(seeds, func(s Seed) bool { return s.Run != seeds[0].Run })
 }
 
 // lately is how many runs are asked for their seeds.

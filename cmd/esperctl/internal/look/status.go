@@ -147,16 +147,23 @@ func (o *overview) raised() []Raised { return slices.Concat(o.served.Raised(), o
 func (o *overview) judge() {
 	if o.served.State != "ready" {
 		reason := strings.TrimPrefix(o.served.Reason, o.served.State+": ")
-		o.Unwell = append(o.Unwell, strings.TrimSuffix(o.served.State+": "+reason, ": "))
+		o.unwell(strings.TrimSuffix(o.served.State+": "+reason, ": "))
 	}
 	for _, r := range o.raised() {
 		o.missed = o.missed || r.Name == nissaUnreachable && r.State == "raised"
 		if r.Severity != "info" && (r.State == "raised" || r.Standing() == "firing") {
-			o.Unwell = append(o.Unwell, strings.TrimSuffix(r.Name+" "+r.Subject, " "))
+			o.unwell(strings.TrimSuffix(r.Name+" "+r.Subject, " "))
 		}
 	}
 	if o.missed {
-		o.Unwell = append(o.Unwell, nissaUnreachable)
+		o.unwell(nissaUnreachable)
+	}
+}
+
+// unwell notes a reason once: an objective has an alert for each of its windows.
+func (o *overview) unwell(reason string) {
+	if !slices.Contains(o.Unwell, reason) {
+		o.Unwell = append(o.Unwell, reason)
 	}
 }
 
@@ -216,15 +223,36 @@ func (o *overview) showAlarms(line func(label, format string, values ...any), to
 		line("alarms", "none")
 		return
 	}
-	for i := range raised {
-		r := &raised[i]
+	for i, alike := range alikes(raised) {
+		r := &alike[0]
 		name := strings.TrimSpace(r.Name + " " + r.Subject)
 		said := strings.TrimSuffix(": "+r.Detail, ": ")
+		if len(alike) > 1 {
+			name, said = fmt.Sprintf("%s, %d of them,", r.Name, len(alike)), ""
+		}
 		if r.AckedBy != "" || r.Silenced {
 			said = ", " + r.Standing() + said
 		}
 		line(labelOnce("alarms", i), "%s", to.rest(r.Severity+" "+name+" for "+to.age(r.Since)+said))
 	}
+}
+
+// alikes are those together that one line tells of, each with the one first that lasts the longest.
+func alikes(raised []Raised) (groups [][]Raised) {
+	for _, r := range raised {
+		at := slices.IndexFunc(groups, func(g []Raised) bool {
+			return g[0].Name == r.Name && g[0].Severity == r.Severity && g[0].Standing() == r.Standing()
+		})
+		if at < 0 {
+			groups = append(groups, []Raised{r})
+			continue
+		}
+		groups[at] = append(groups[at], r)
+		if last := len(groups[at]) - 1; r.Since.Before(groups[at][0].Since) {
+			groups[at][0], groups[at][last] = groups[at][last], groups[at][0]
+		}
+	}
+	return groups
 }
 
 // labelOnce is a label before the first of several lines.
