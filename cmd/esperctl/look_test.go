@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
@@ -198,6 +199,21 @@ func TestStatusTellsOfAlertsThatAreAlikeInOneLine(t *testing.T) {
 	}
 	if text := fmt.Sprint(err); strings.Count(text, "kernel_latency") != 1 {
 		t.Errorf("it says %q", text)
+	}
+}
+
+// An operator's command does not make a silent run one that was just heard of.
+func TestRunIsHeardOfByItsReports(t *testing.T) {
+	said := answers()
+	for _, path := range []string{"/api/runs", "/api/runs/" + long} {
+		said[path] = strings.Replace(said[path], `"last_at":"2026-11-30T11:59:00Z"`, `"last_at":"`+time.Now().Format(time.RFC3339)+`","reported_at":"`+
+			time.Now().Add(-3*time.Hour).Format(time.RFC3339)+`"`, 1)
+	}
+	served(t, said)
+	for _, command := range [][]string{{"runs", "list"}, {"runs", "show", long}} {
+		if printed := mustRun(t, command...); !strings.Contains(printed, "3h") {
+			t.Errorf("%v:\n%s", command, printed)
+		}
 	}
 }
 

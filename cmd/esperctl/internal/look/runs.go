@@ -49,6 +49,14 @@ func (e *Emergency) Held() string {
 	return strings.TrimSuffix(e.Level+", its seeds are paused: "+e.Reason, ": ")
 }
 
+// Heard is when its trainer was: an operator's command is no sign of its life.
+func (r *Run) Heard() time.Time {
+	if r.Reported.IsZero() {
+		return r.LastAt
+	}
+	return r.Reported
+}
+
 // Trains says whether its trainer reports, and goes on.
 func (r *Run) Trains() bool { return r.State == "running" || r.State == "conservative" }
 
@@ -116,7 +124,7 @@ func RunsList() *cobra.Command {
 			return to.Print(to.out, raw, func(table io.Writer) {
 				terminal.Row(table, "RUN", "STATE", "EPOCH", "LOSS", "ACC", "GROWING", "KEPT", "HEARD")
 				for _, r := range found {
-					terminal.Row(table, r.ID, r.State, r.Epoch, r.Loss, r.Accuracy.Percent(), r.Growing(), r.Kept(), to.age(r.LastAt))
+					terminal.Row(table, r.ID, r.State, r.Epoch, r.Loss, r.Accuracy.Percent(), r.Growing(), r.Kept(), to.age(r.Heard()))
 				}
 			})
 		},
@@ -148,7 +156,7 @@ func RunsShow() *cobra.Command {
 func (r *Run) show(table io.Writer, to *answer, seeds []Seed) {
 	line := func(label, format string, values ...any) { terminal.Line(table, label, format, values...) }
 	line("run", "%s", r.ID)
-	line("state", "%s, heard of %s ago", r.State, to.age(r.LastAt))
+	line("state", "%s, heard of %s ago", r.State, to.age(r.Heard()))
 	if r.Level != "" {
 		line("emergency", "%s", r.Held())
 	}

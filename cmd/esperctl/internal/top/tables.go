@@ -60,7 +60,7 @@ func runTable(now time.Time, runs []look.Run, seeds []look.Seed) table {
 			cells: []cell{
 				text(r.ID), text(r.State), figure(fmt.Sprint(r.Epoch), float64(r.Epoch)), figure(r.Loss.String(), r.Loss.Value()),
 				figure(r.Accuracy.Percent(), r.Accuracy.Value()), figure(fmt.Sprint(r.Growing()), float64(r.Growing())),
-				figure(fmt.Sprint(r.Kept()), float64(r.Kept())), text(r.Trainer), since(now, r.LastAt),
+				figure(fmt.Sprint(r.Kept()), float64(r.Kept())), text(r.Trainer), since(now, r.Heard()),
 			},
 		})
 	}
@@ -70,7 +70,7 @@ func runTable(now time.Time, runs []look.Run, seeds []look.Seed) table {
 func runDetails(now time.Time, r *look.Run, seeds []look.Seed) []string {
 	lines := []string{
 		fact("run", "%s", r.ID),
-		fact("state", "%s, heard of %s ago", r.State, since(now, r.LastAt).text),
+		fact("state", "%s, heard of %s ago", r.State, since(now, r.Heard()).text),
 		fact("trainer", "%s, leads for %s, %d reports", terminal.OrDash(r.Trainer), since(now, r.LedSince).text, r.Reports),
 		fact("epoch", "%d, loss %s (best %s), accuracy %s", r.Epoch, r.Loss, r.Best, r.Accuracy.Percent()),
 	}
