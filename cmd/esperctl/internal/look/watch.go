@@ -2,8 +2,8 @@ package look
 
 import (
 	"context"
-	"errors"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -72,32 +72,13 @@ func (w *Watch) Nissa(ctx context.Context) (*Known, error) {
 		return nil, err
 	}
 	known := &Known{Runs: runs.Runs, Events: feed.Events}
-	if known.Raised, err = firing(ctx, service); err != nil {
+	alerts, err := Alerts(ctx, service)
+	if err != nil {
 		return nil, err
 	}
+	known.Raised = slices.DeleteFunc(alerts, over)
 	known.Seeds, err = w.seeds(ctx, service, runs.Runs)
 	return known, err
-}
-
-// alertsOf are Nissa's alerts; one without rules has none.
-func alertsOf(ctx context.Context, service *ask.Service) ([]alert, error) {
-	var page struct{ Alerts []alert }
-	err := service.Get(ctx, "/api/alerts", nil, &page)
-	if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) {
-		return nil, nil
-	}
-	return page.Alerts, err
-}
-
-// firing are the alerts that fire, or are about to.
-func firing(ctx context.Context, service *ask.Service) (found []Raised, err error) {
-	alerts, err := alertsOf(ctx, service)
-	for _, a := range alerts {
-		if a.State == "firing" || a.State == "pending" {
-			found = append(found, a.raised())
-		}
-	}
-	return found, err
 }
 
 func (w *Watch) seeds(ctx context.Context, service *ask.Service, runs []Run) (seeds []Seed, err error) {
