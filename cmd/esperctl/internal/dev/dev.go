@@ -30,9 +30,12 @@ import (
 // Service is the command that goes over to this one for its --dev, and is called by its own name then.
 const Service = "esper-weatherlight-service"
 
+// AsService says whether that command went over to this one.
+func AsService() bool { return filepath.Base(os.Args[0]) == Service }
+
 // dirFlag is the flag by which whoever called names the folder.
 func dirFlag() string {
-	if filepath.Base(os.Args[0]) == Service {
+	if AsService() {
 		return "--dev-dir"
 	}
 	return "--dir"
