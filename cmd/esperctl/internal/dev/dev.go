@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
-	"github.com/esper-lite/weatherlight/cmd/internal/listen"
+	"github.com/esper-lite/weatherlight/cmd/internal/nissaconfig"
 	"github.com/esper-lite/weatherlight/cmd/internal/observe"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/cmd/internal/service"
@@ -78,7 +78,7 @@ func run(ctx context.Context, dir string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := listen.Nissa(resolved.Nissa.Listener()).Check(ctx); err != nil {
+	if err := nissaconfig.HTTP(resolved.Nissa).Check(ctx); err != nil {
 		return err
 	}
 	made, err := service.Open(resolved)
@@ -134,7 +134,7 @@ func showPage(ctx context.Context, s *service.Service, greet func(page string) e
 		return err
 	}
 	page, err := observe.Open(ctx, observe.Config{
-		Bus: s.BusURL(), Keyring: keyring, Group: "nissa-service", HTTP: listen.Nissa(resolved.Nissa.Listener()),
+		Bus: s.BusURL(), Keyring: keyring, Group: "nissa-service", HTTP: nissaconfig.HTTP(resolved.Nissa),
 		Store:  nissa.Store{URL: resolved.Nissa.DatabaseURL.Reveal()},
 		Alerts: true, Logger: s.Logger.With("service", "nissa"),
 	})
