@@ -127,7 +127,7 @@ func (e planner) compareSeeds(shadow Policy) error {
 
 // comes is what comes of a seed by what is asked for.
 func (e planner) comes(s seed, asked act) string {
-	operation, _ := e.judge(s, asked)
+	operation, _ := steerer{e.evaluation}.judge(s, asked)
 	comes := actNone
 	switch {
 	case operation == opCull:
@@ -141,7 +141,7 @@ func (e planner) comes(s seed, asked act) string {
 }
 
 // withhold tells of what a policy asks for and does not get.
-func (e *evaluation) withhold(s seed, asked action, reason string) {
+func (e steerer) withhold(s seed, asked action, reason string) {
 	e.event("policy_restrained", levelInfo, "training_run_id", e.record.Run, "policy_version", e.policy, "seed_id", s.ID,
 		"asked", asked.act.String(), "policy_answer", asked.String(), "reason", cmp.Or(reason, "unknown"))
 }

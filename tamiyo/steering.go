@@ -21,11 +21,14 @@ const (
 	causeConservative = "conservative_mode"
 )
 
+// steerer says what becomes of the living seeds of an evaluation.
+type steerer struct{ *evaluation }
+
 // regressionEpochs of loss in a row cull a seed.
 const regressionEpochs = 2
 
 // steerSeeds gives each living seed at most one command.
-func (e *evaluation) steerSeeds() {
+func (e steerer) steerSeeds() {
 	for _, s := range slices.Clone(e.record.Seeds) {
 		if !s.Ended && !s.awaited() {
 			e.record.put(e.steer(s))
@@ -34,7 +37,7 @@ func (e *evaluation) steerSeeds() {
 }
 
 // steer looks at what is wrong before it looks at what is well.
-func (e *evaluation) steer(s seed) seed {
+func (e steerer) steer(s seed) seed {
 	restrained := e.conservative() || e.verdict.Effect >= rules.Pause
 	if s.Pending.waits() && !e.lapsed(s) {
 		if !restrained || s.Pending.Operation != opFossilize {
@@ -54,9 +57,9 @@ func (e *evaluation) steer(s seed) seed {
 		return e.order(s, opCull, cause)
 	case e.state.Lives != nil && !e.state.Lives(s.ID):
 		return s // it is on its way out, by Kasmina's order or by itself
-	case out && pausable(s.Stage) && (!s.Paused || unheeded(e, s)):
+	case out && pausable(s.Stage) && (!s.Paused || unheeded(e.evaluation, s)):
 		return e.pause(s, restrained)
-	case !out && !frozen && !e.record.Unrest.holds() && (s.Paused || unheeded(e, s) && (s.Hold.Attempts < maxResumes || held(e, s))):
+	case !out && !frozen && !e.record.Unrest.holds() && (s.Paused || unheeded(e.evaluation, s) && (s.Hold.Attempts < maxResumes || held(e.evaluation, s))):
 		return e.resume(s)
 	case !frozen && operation == opFossilize:
 		return e.order(s, opFossilize, cause)
@@ -66,7 +69,7 @@ func (e *evaluation) steer(s seed) seed {
 }
 
 // allowed is what a policy asks for of a seed, as far as the rules allow it in this pass.
-func (e *evaluation) allowed(s seed, frozen bool) act {
+func (e steerer) allowed(s seed, frozen bool) act {
 	asked := e.deciding.actions[s.ID]
 	var reason string
 	switch {
@@ -86,7 +89,7 @@ func (e *evaluation) allowed(s seed, frozen bool) act {
 }
 
 // judge goes by the seed's record, and by what a policy asks for beside it.
-func (e *evaluation) judge(s seed, asked act) (operation, string) {
+func (e steerer) judge(s seed, asked act) (operation, string) {
 	improved := s.Stage == stageProbationary && s.Improving >= e.config.ProbationEpochs
 	old := s.Age >= e.config.MaxAgeEpochs
 	switch {
