@@ -127,7 +127,7 @@ func (e planner) compareSeeds(shadow Policy) error {
 
 // comes is what comes of a seed by what is asked for.
 func (e planner) comes(s seed, asked act) string {
-	operation, _ := steerer{e.evaluation}.judge(s, asked)
+	operation, _ := steerer(e).judge(s, asked)
 	comes := actNone
 	switch {
 	case operation == opCull:

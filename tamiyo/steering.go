@@ -59,13 +59,19 @@ func (e steerer) steer(s seed) seed {
 		return s // it is on its way out, by Kasmina's order or by itself
 	case out && pausable(s.Stage) && (!s.Paused || unheeded(e.evaluation, s)):
 		return e.pause(s, restrained)
-	case !out && !frozen && !e.record.Unrest.holds() && (s.Paused || unheeded(e.evaluation, s) && (s.Hold.Attempts < maxResumes || held(e.evaluation, s))):
+	case !out && !frozen && !e.record.Unrest.holds() && e.comesBack(s):
 		return e.resume(s)
 	case !frozen && operation == opFossilize:
 		return e.order(s, opFossilize, cause)
 	default:
 		return s
 	}
+}
+
+// comesBack says whether a seed that nothing keeps out is to be asked back.
+func (e steerer) comesBack(s seed) bool {
+	again := s.Hold.Attempts < maxResumes || held(e.evaluation, s)
+	return s.Paused || again && unheeded(e.evaluation, s)
 }
 
 // allowed is what a policy asks for of a seed, as far as the rules allow it in this pass.
