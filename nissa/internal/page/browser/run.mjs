@@ -388,7 +388,7 @@ check("alerts and objectives are shown, and taken up with a token, where Nissa s
     if (route.request().method() === "POST") asked.push([route.request().url(), route.request().headers().authorization, route.request().postDataJSON()]);
     return route.fulfill({ json: { silences: [] } });
   });
-  await page.route("**/api/objectives", (route) => route.fulfill({ json: { objectives: [{ name: "ingest", summary: "s", target: 0.999, window: "720h", total: 100, bad: 1, attained: 0.99, budget_left: -0.2, burning: ["fast"] }] } }));
+  await page.route("**/api/objectives", (route) => route.fulfill({ json: { objectives: [{ name: "ingest", summary: "s", target: 0.999, window: "30d", total: 100, bad: 1, attained: 0.99, budget_left: -0.2, burning: ["fast"] }] } }));
   await page.evaluate(() => { document.querySelector('meta[name="nissa"]').content = "runs alerts"; });
   await go(page, "#/alarms");
   await page.getByText("<b>bus_down</b>").waitFor();

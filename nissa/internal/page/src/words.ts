@@ -92,7 +92,7 @@ const operations: Record<string, string> = {
   STABILIZE: "asked to hold the seed", EVALUATE: "asked to judge the seed", FINE_TUNE: "asked to tune the seed",
   FOSSILIZE: "asked to keep the seed", CULL: "asked to take the seed out", CANCEL: "called the seed off",
   ROLLBACK: "asked to go back to the model before the seed", PAUSE: "asked to pause the seed",
-  OPTIMIZER: "changed how the run learns", EMERGENCY: "set the run's emergency", CIRCUIT_BREAKER: "set the circuit of the run's kernel requests",
+  OPTIMIZER: "changed how the run learns", CIRCUIT_BREAKER: "set the circuit of the run's kernel requests",
   STRUCTURAL_PRUNING: "asked to prune the seed",
 };
 
@@ -102,9 +102,23 @@ const orders: Record<string, string> = {
   drop: "take the seed out", reset: "clean the slot", rollback: "go back to the model before",
 };
 
+// wanted is what a command asks for: commands that mean the opposite have one name on the bus.
+function wanted(name: string, details: Record<string, string>): string {
+  if (name === "PAUSE" && /^\s*true\s*$/i.test(details["resume"] ?? "")) return "asked to bring the seed back";
+  if (name === "EMERGENCY") return modeOf(details["level"] ?? "");
+  return Object.hasOwn(operations, name) ? operations[name]! : `commanded ${words(name).toLowerCase()}`;
+}
+
+// modeOf reads a level as trainers do: one that they do not know is conservative.
+function modeOf(level: string): string {
+  if (/^(EMERGENCY_LEVEL_HALT|4)$/.test(level)) return "halted the run";
+  if (/^(EMERGENCY_LEVEL_(UNSPECIFIED|NOTICE|ELEVATED)|[012])$/.test(level)) return "ended the run's emergency";
+  return "set the run to conservative mode";
+}
+
 function command(e: Event): string {
   const d = e.details ?? {};
-  const what = Object.hasOwn(operations, e.name) ? operations[e.name]! : `commanded ${words(e.name).toLowerCase()}`;
+  const what = wanted(e.name, d);
   const blueprint = d["blueprint"] && e.name === "GERMINATE" ? ` of ${plain(d["blueprint"], 48)}` : "";
   const slot = d["slot"] && e.name === "GERMINATE" ? ` behind ${plain(d["slot"], 48)}` : "";
   const stalled = d["risk_reason"] === "validation_stalled" && d["stalled_epochs"] ? ` for ${plain(d["stalled_epochs"], 12)} epochs` : "";
