@@ -168,6 +168,19 @@ export function crowded(check, site) {
     await close(page);
   });
 
+  check("a seed's page says what its blueprint is", async () => {
+    const page = await open(site().base, "#/runs/large-000/seeds/seed-large-000-3-BP013");
+    const head = await page.locator("main").innerText();
+    want(/^BP013 grouped conv 3$/m.test(head) && /Blueprint\s+BP013 grouped conv\s/.test(head), head);
+    want(/Kind\s+safe, risk 0\.4, 12,576 parameters/.test(head), head);
+    want(/Tamiyo asked for a seed of BP013 grouped conv behind hidden: validation has stalled for 8 epochs/.test(head), head);
+    const answer = { seed: { run: "large-000", id: "s", blueprint: "BP099", stage: "TRAINING", alpha: null, paused: false, first_at: ago(9), last_at: ago(9), stages: [] }, points: [], events: [] };
+    await page.route("**/api/runs/large-000/seeds/s**", (route) => route.fulfill({ json: answer }));
+    await go(page, "#/runs/large-000/seeds/s");
+    want(/Blueprint\s+BP099\s+Kind\s+\u2014/.test(await page.locator("main .facts").innerText()), await page.locator("main .facts").innerText());
+    await close(page);
+  });
+
   check("what a service does not tell is not shown as fine, and what is done not as broken", async () => {
     const { base, sender } = site();
     await sender.send(telemetry({ source: "sparse", health: 1, metrics: { "oona.queue_backlog_normal": 9600, "weatherlight.worker.tezzeret_forge.running": 0, "weatherlight.worker.outbox.running": 0, "weatherlight.worker.outbox.backoff_seconds": 2 } }));
