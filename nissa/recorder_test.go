@@ -62,7 +62,7 @@ func wantNoSeries(t testing.TB, r *recorder, prefix string) {
 func packet(source string) *telemetry.Packet { return telemetry.New(source, source) }
 
 func TestEveryMetricPointIsShown(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	r.recordTelemetry(packet("weatherlight").
 		Metric("weatherlight.tasks.running", 7, "count").
 		Metric("tolaria.train.graph_enabled", 1, "bool").
@@ -88,7 +88,7 @@ func TestEveryMetricPointIsShown(t *testing.T) {
 
 // R21: a sum over the targets of Prometheus counted what a Weatherlight shows itself twice.
 func TestR21WhatASenderShowsItselfIsNotShownAgain(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	r.recordTelemetry(packet("weatherlight").Metric("oona.publish_total", 7, "count").
 		Indicator("instance", "one").Indicator("metrics", "exposed").Build())
 	r.recordTelemetry(packet("weatherlight").Metric("oona.publish_total", 5, "count").Indicator("instance", "two").Build())
@@ -101,7 +101,7 @@ func TestR21WhatASenderShowsItselfIsNotShownAgain(t *testing.T) {
 
 // R21: 209 series had one HELP text.
 func TestR21SeriesThatAreKnownSayWhatTheyMean(t *testing.T) {
-	r := newRecorder(Limits{}, telemetry.Series{Name: "tamiyo_validation_loss", Unit: "loss", Meaning: "What was told."})
+	r := newRecorder(Config{Points: []telemetry.Series{{Name: "tamiyo_validation_loss", Unit: "loss", Meaning: "What was told."}}})
 	r.recordTelemetry(packet("tamiyo").Metric("tamiyo.validation_loss", 1, "loss").Metric("mine", 1, "").Build())
 	if got := family(t, r, "tamiyo_validation_loss").GetHelp(); got != "What was told. Unit: loss." {
 		t.Errorf("HELP is %q", got)
@@ -112,7 +112,7 @@ func TestR21SeriesThatAreKnownSayWhatTheyMean(t *testing.T) {
 }
 
 func TestN21MetricAttributesAreLabels(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	r.recordTelemetry(packet("kasmina").
 		Metric("kasmina.prefetch.requests_total", 3, "count", "status", "scheduled").
 		Metric("kasmina.prefetch.requests_total", 2, "count", "status", "ready").
@@ -126,14 +126,14 @@ func TestN21MetricAttributesAreLabels(t *testing.T) {
 }
 
 func TestN19NothingIsShownBeforeItWasHeard(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	for _, prefix := range []string{"tamiyo", "tolaria", "esper", "simic", "kasmina"} {
 		wantNoSeries(t, r, prefix)
 	}
 }
 
 func TestPacketDeliveredTwiceCountsOnce(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	told := packet("tolaria").Event("tolaria.graph_fallback", 0).Build()
 	sameID := packet("tamiyo").WithID(told.GetPacketId()).Build()
 	report := &leyline.FieldReport{ReportId: "r", Outcome: leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS}
@@ -157,7 +157,7 @@ func TestPacketDeliveredTwiceCountsOnce(t *testing.T) {
 }
 
 func TestN20TrainingRunsAreCountedNotTheirPackets(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	for i := range 6 {
 		r.recordState(&leyline.SystemStatePacket{PacketId: fmt.Sprint(i), TrainingRunId: fmt.Sprint("run-", i%2)})
 	}
@@ -168,14 +168,14 @@ func TestN20TrainingRunsAreCountedNotTheirPackets(t *testing.T) {
 }
 
 func TestUnspecifiedOutcomeIsUnknown(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	r.recordReport(&leyline.FieldReport{})
 	r.recordReport(&leyline.FieldReport{})
 	wantSeries(t, r, map[string]string{`esper_field_reports_total{outcome="unknown"}`: "2"})
 }
 
 func TestN7QuarantineIsNotLiftedByWhoeverSpeaksNext(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	critical := leyline.TelemetryLevel_TELEMETRY_LEVEL_CRITICAL
 	r.recordTelemetry(packet("tamiyo").Metric("tamiyo.blueprint.risk", 0.9, "").Event("bp_quarantine", critical).Build())
 	r.recordTelemetry(packet("kasmina").Build())
@@ -186,7 +186,7 @@ func TestN7QuarantineIsNotLiftedByWhoeverSpeaksNext(t *testing.T) {
 }
 
 func TestHazardsAreCountedByProvenance(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	warning := leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING
 	r.recordTelemetry(packet("tamiyo").
 		Event("bsds_hazard_high", warning, "provenance", "URABRASK").
@@ -198,7 +198,7 @@ func TestHazardsAreCountedByProvenance(t *testing.T) {
 }
 
 func TestN8NegativeRewardIsNotAFault(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	for _, reward := range []float64{2, -5} {
 		r.recordTelemetry(packet("simic").
 			Metric("simic.training.reward", reward, "").Metric("simic.training.iterations", 10, "").Build())
@@ -211,7 +211,7 @@ func TestN8NegativeRewardIsNotAFault(t *testing.T) {
 }
 
 func TestN22ManySendersCannotFillTheMemory(t *testing.T) {
-	r := newRecorder(Limits{Series: 50, LabelValues: 5, Recent: 10})
+	r := newRecorder(Config{Limits: Limits{Series: 50, LabelValues: 5, Recent: 10}})
 	for i := range 200 {
 		name := fmt.Sprint("sender-", i)
 		r.recordTelemetry(packet(name).Metric("m", float64(i), "").
@@ -233,7 +233,7 @@ func TestN22ManySendersCannotFillTheMemory(t *testing.T) {
 // R37: one sender could take the room of all others, and each label that was cut short
 // kept the whole text in memory.
 func TestR37OneSenderLeavesRoomToOthers(t *testing.T) {
-	r := newRecorder(Limits{Series: 50, SeriesOfSource: 25})
+	r := newRecorder(Config{Limits: Limits{Series: 50, SeriesOfSource: 25}})
 	for i := range 200 {
 		r.recordTelemetry(packet("greedy").Metric(fmt.Sprint("m", i), 1, "").Build())
 	}
@@ -246,7 +246,7 @@ func TestR37OneSenderLeavesRoomToOthers(t *testing.T) {
 }
 
 func TestR37LongTextsAreNotKept(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	for i := range 1000 {
 		long := fmt.Sprintf("%04d", i) + strings.Repeat("x", 200_000)
 		r.recordTelemetry(&leyline.TelemetryPacket{PacketId: long, SourceSubsystem: long, Metrics: []*leyline.MetricPoint{
@@ -265,7 +265,7 @@ func TestR37LongTextsAreNotKept(t *testing.T) {
 
 func TestSeriesNobodySpeaksOfDisappears(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecorder(Limits{Series: 2, SeriesTTL: time.Minute})
+		r := newRecorder(Config{Limits: Limits{Series: 2, SeriesTTL: time.Minute}})
 		r.recordTelemetry(packet("a").Metric("gone", 1, "").Metric("kept", 1, "").Build())
 		time.Sleep(40 * time.Second)
 		r.recordTelemetry(packet("a").Metric("kept", 2, "").Build())
@@ -278,7 +278,7 @@ func TestSeriesNobodySpeaksOfDisappears(t *testing.T) {
 }
 
 func TestOvertakenPacketDoesNotTurnTheClockBack(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	older := packet("a").Metric("m", 1, "").Build()
 	newer := packet("a").Metric("m", 2, "").Build()
 	older.Timestamp = timestamppb.New(newer.GetTimestamp().AsTime().Add(-time.Second))
@@ -288,7 +288,7 @@ func TestOvertakenPacketDoesNotTurnTheClockBack(t *testing.T) {
 }
 
 func TestSenderWithAFastClockDoesNotFreezeItsGauges(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	fast := packet("a").Metric("m", 1, "").Build()
 	fast.Timestamp = timestamppb.New(time.Now().Add(time.Hour))
 	r.recordTelemetry(fast)
@@ -300,7 +300,7 @@ func TestSenderWithAFastClockDoesNotFreezeItsGauges(t *testing.T) {
 // not keep him from having more. One that has very many gives some up for who has few.
 func TestSourcesHaveTheirShareOfTheSeries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecorder(Limits{Series: 160})
+		r := newRecorder(Config{Limits: Limits{Series: 160}})
 		speak := func(source string, series int) {
 			p := packet(source)
 			for n := range series {
@@ -336,7 +336,7 @@ func TestSourcesHaveTheirShareOfTheSeries(t *testing.T) {
 		}
 		wantSeries(t, r, map[string]string{"nissa_series": "160"})
 
-		r = newRecorder(Limits{Series: 160})
+		r = newRecorder(Config{Limits: Limits{Series: 160}})
 		speak("large", 80)
 		speak("larger", 80)
 		for range 3 {
@@ -351,7 +351,7 @@ func TestSourcesHaveTheirShareOfTheSeries(t *testing.T) {
 }
 
 func TestMetricCannotTakeTheServicesOwnNames(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	r.recordTelemetry(packet("a").
 		Metric("esper.telemetry_packets_total", 9, "").
 		Metric("nissa.ingest_latency_ms_bucket", 9, "").
@@ -373,7 +373,7 @@ func TestMetricCannotTakeTheServicesOwnNames(t *testing.T) {
 // A series of a sender is no part of one of ours, nor of a histogram or summary of anybody's, in no
 // format that a scraper may ask for.
 func TestMetricIsNoPartOfAnotherSeries(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	forged := packet("a").Metric("a.latency", 1, "", "le", "0.5", "quantile", "0.9")
 	for _, row := range r.counts.rows {
 		if strings.HasPrefix(row.Name, "nissa_") {
@@ -401,7 +401,7 @@ func TestHostileTelemetryNeverBreaksTheScrape(t *testing.T) {
 		"nissa_series", "9lives", strings.Repeat("é", 300), "line\nbreak", `quote"`,
 	}))
 	rapid.Check(t, func(rt *rapid.T) {
-		r := newRecorder(Limits{Series: 8, LabelValues: 3, Recent: 4})
+		r := newRecorder(Config{Limits: Limits{Series: 8, LabelValues: 3, Recent: 4}})
 		for range rapid.IntRange(1, 8).Draw(rt, "packets") {
 			p := packet(text.Draw(rt, "source"))
 			for range rapid.IntRange(0, 4).Draw(rt, "points") {
@@ -427,7 +427,7 @@ func FuzzSeriesNames(f *testing.F) {
 	f.Add("kasmina", "kasmina.prefetch.requests_total", "status", "ready")
 	f.Add("", "tamiyo.gnn.coverage.", "source", "\xff")
 	f.Fuzz(func(t *testing.T, source, metric, key, value string) {
-		r := newRecorder(Limits{})
+		r := newRecorder(Config{})
 		r.recordTelemetry(packet(source).Metric(metric, 1, "", key, value).Build())
 		scrape(t, r)
 	})
@@ -436,7 +436,7 @@ func FuzzSeriesNames(f *testing.F) {
 // Who took the room of all others keeps it no longer than he speaks.
 func TestSilentSourcesMakeRoomForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecorder(Limits{LabelValues: 3, SeriesTTL: time.Minute})
+		r := newRecorder(Config{Limits: Limits{LabelValues: 3, SeriesTTL: time.Minute}})
 		speak := func(sources ...string) {
 			for _, source := range sources {
 				r.recordTelemetry(packet(source).Build())
@@ -458,7 +458,7 @@ func TestSilentSourcesMakeRoomForOthers(t *testing.T) {
 }
 
 func TestARewardThatIsNoNumberSpoilsNoSum(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	for _, reward := range []float64{2, math.NaN(), math.Inf(1), 3} {
 		r.recordTelemetry(packet("simic").Metric("simic.training.reward", reward, "").Build())
 	}

@@ -136,7 +136,7 @@ func run(ctx context.Context) error {
 		Bus: bus, Name: own, HTTP: listen.Nissa(resolved.Nissa.Listener()), Group: group, Streams: streams, Logger: logger,
 		Store: store(resolved.Nissa), Alerts: alerts(resolved.Nissa), Documents: documents(resolved.Nissa),
 		Points: slices.Concat(kasmina.PacketSeries(), tamiyo.PacketSeries()),
-		Beside: followers(resolved, secrets), Limits: nissa.Limits{Features: resolved.Nissa.CoverageFeatureNames},
+		Beside: followers(resolved, secrets), Features: resolved.Nissa.CoverageFeatureNames,
 	})
 	if errors.Is(err, nissa.ErrRules) {
 		err = process.Misconfigured("NISSA_RULES_FILE", err)

@@ -488,7 +488,7 @@ func FuzzApply(f *testing.F) {
 			m := message(1, payload)
 			m.Key()
 			b := tell(m)
-			if len(b.Events) > 2*maxEvents+maxSeeds || len(b.Points) > maxSeeds {
+			if len(b.Events) > 2*MaxEvents+maxSeeds || len(b.Points) > maxSeeds {
 				t.Errorf("%d events, %d points", len(b.Events), len(b.Points))
 			}
 			for _, e := range b.Events {
