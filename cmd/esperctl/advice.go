@@ -3,16 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 
-	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/dev"
-	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/karn"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/deadletter"
-	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/urza"
 )
 
@@ -34,28 +28,4 @@ func advised(err error) error {
 		}
 	}
 	return err
-}
-
-// called is the name of the command that was called: a service that goes over to this one has its own.
-func called() string {
-	if filepath.Base(os.Args[0]) == dev.Service {
-		return dev.Service
-	}
-	return name
-}
-
-// warnMisspelt tells of settings that have no effect. What is wrong with the others is for the
-// command to say, if it needs them.
-func warnMisspelt(to io.Writer) {
-	resolved, err := settings.Load(settings.Options{SecretOptional: true})
-	if err != nil {
-		return
-	}
-	for _, m := range settings.Misspellings(resolved) {
-		line := "esperctl: there is no setting " + m.Env
-		if m.Nearest != "" {
-			line += ": is it " + m.Nearest + " that you mean?"
-		}
-		_, _ = fmt.Fprintln(to, process.Printable(line)) // nothing depends on its being read
-	}
 }

@@ -22,6 +22,11 @@ func withKeyring(ctx context.Context, work func(*oona.Client, *signing.Keyring) 
 	if err != nil {
 		return err
 	}
+	return joined(ctx, resolved, work)
+}
+
+// joined joins the bus of settings that were read already.
+func joined(ctx context.Context, resolved *settings.Settings, work func(*oona.Client, *signing.Keyring) error) error {
 	if resolved.Redis.Embedded() {
 		return process.Misconfigured("REDIS_URL", errors.New("embedded: lives in the foundation service; name its address here"))
 	}

@@ -21,32 +21,35 @@ func Ready(ctx context.Context, s *settings.Settings, address string) error {
 		if err := service.locate("WEATHERLIGHT_HTTP", s.Weatherlight.URL, s.Weatherlight.Listener()); err != nil {
 			return err
 		}
-	} else if !strings.Contains(address, "://") {
-		address = "http://" + address
+	} else {
+		service.hint = "start the service that is to be there, or name the address where it is"
+		if !strings.Contains(address, "://") {
+			address = "http://" + address
+		}
 	}
-	client, err := Client(s)
-	if err != nil {
+	var err error
+	if service.client, err = client(s); err != nil {
 		return err
 	}
-	service = service.At(address)
-	return probe(ctx, client, service.base, service.shown)
+	return service.At(address).probe(ctx)
 }
 
-func probe(ctx context.Context, client *http.Client, base, shown string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/readyz", http.NoBody)
+func (s *Service) probe(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/readyz", http.NoBody)
 	if err != nil {
-		return fmt.Errorf("ask %s: %w", shown, err)
+		return fmt.Errorf("ask %s: %w", s.shown, err)
 	}
-	response, err := client.Do(request)
+	request.Close = true
+	response, err := s.client.Do(request)
 	if err != nil {
-		return fmt.Errorf("%w: start the service, or set WEATHERLIGHT_URL to where it runs", err)
+		return fmt.Errorf("%w: %s", err, s.hint)
 	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxReason))
 	if err = errors.Join(err, response.Body.Close()); err != nil {
-		return fmt.Errorf("read the answer of %s: %w", shown, err)
+		return fmt.Errorf("read the answer of %s: %w", s.shown, err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s is not ready: %s", shown, whyNot(answer))
+		return fmt.Errorf("%s is not ready: %s", s.shown, whyNot(answer))
 	}
 	return nil
 }
