@@ -24,8 +24,11 @@ const (
 // regressionEpochs of loss in a row cull a seed.
 const regressionEpochs = 2
 
+// steerer gives commands to the seeds of an evaluation.
+type steerer struct{ *evaluation }
+
 // steerSeeds gives each living seed at most one command.
-func (e *evaluation) steerSeeds() {
+func (e steerer) steerSeeds() {
 	for _, s := range slices.Clone(e.record.Seeds) {
 		if !s.Ended && !s.awaited() {
 			e.record.put(e.steer(s))
@@ -34,7 +37,7 @@ func (e *evaluation) steerSeeds() {
 }
 
 // steer looks at what is wrong before it looks at what is well.
-func (e *evaluation) steer(s seed) seed {
+func (e steerer) steer(s seed) seed {
 	restrained := e.conservative() || e.verdict.Effect >= rules.Pause
 	if s.Pending.waits() && !e.lapsed(s) {
 		if !restrained || s.Pending.Operation != opFossilize {
@@ -54,31 +57,34 @@ func (e *evaluation) steer(s seed) seed {
 		return e.order(s, opCull, cause)
 	case e.state.Lives != nil && !e.state.Lives(s.ID):
 		return s // it is on its way out, by Kasmina's order or by itself
-	case out && pausable(s.Stage) && (!s.Paused || unheeded(e, s)):
+	case out && pausable(s.Stage) && (!s.Paused || unheeded(e.evaluation, s)):
 		return e.pause(s, restrained)
-	case !out && !frozen && !e.record.Unrest.holds() && (s.Paused || unheeded(e, s) && (s.Hold.Attempts < maxResumes || held(e, s))):
+	case !out && !frozen && e.comesBack(s):
 		return e.resume(s)
-	case !frozen && operation == opFossilize:
+	case !frozen && operation == opFossilize && !s.Paused: // one that is out comes back first
 		return e.order(s, opFossilize, cause)
 	default:
 		return s
 	}
 }
 
+// comesBack says whether a seed that nobody wants out any more is put back into the output. In a
+// run that is halted no policy is asked, and what one keeps out stays out until it is.
+func (e steerer) comesBack(s seed) bool {
+	if e.record.Unrest.holds() || e.deciding.active != nil && e.halted() {
+		return false
+	}
+	return s.Paused || unheeded(e.evaluation, s) && (s.Hold.Attempts < maxResumes || held(e.evaluation, s))
+}
+
 // allowed is what a policy asks for of a seed, as far as the rules allow it in this pass.
-func (e *evaluation) allowed(s seed, frozen bool) act {
+func (e steerer) allowed(s seed, frozen bool) act {
 	asked := e.deciding.actions[s.ID]
-	var reason string
-	switch {
-	case asked.act == actNone:
-		return actNone
-	case frozen:
+	reason := bars(s, asked.act)
+	if asked.act != actNone && frozen {
 		reason = cmp.Or(e.verdict.Reason, e.record.Conservative.Reason, causeConservative)
-	case asked.act != actPause && (s.Paused || s.Hold.Out):
-		reason = "paused"
-	case asked.act == actKeep && s.Improving == 0:
-		reason = "no_gain"
-	default:
+	}
+	if reason == "" {
 		return asked.act
 	}
 	e.withhold(s, asked, reason)

@@ -51,8 +51,7 @@ func (e *evaluation) survey() {
 	denied := e.record.Library.denies(e.now)
 	p.knowSeeds(denied)
 	defer p.settleQuestions()
-	halted := e.state.Packet.GetTrainingMetrics()[trainer.MetricHalted] >= 1
-	if halted || e.conservative() && (e.config.Conservative || e.record.Unrest.Calm+1 < e.config.HoldDownEpochs) {
+	if e.halted() || e.conservative() && (e.config.Conservative || e.record.Unrest.Calm+1 < e.config.HoldDownEpochs) {
 		return
 	}
 	p.askOfSeeds()
@@ -73,6 +72,11 @@ func (e *evaluation) survey() {
 	default:
 		p.fillSlots(denied)
 	}
+}
+
+// halted says that the training loop was told to stop.
+func (e *evaluation) halted() bool {
+	return e.state.Packet.GetTrainingMetrics()[trainer.MetricHalted] >= 1
 }
 
 // planner makes the plan of an evaluation.
