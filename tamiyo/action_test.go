@@ -371,3 +371,16 @@ func TestAPausedSeedIsComparedAsWhatCouldBecomeOfIt(t *testing.T) {
 		}
 	}
 }
+
+func TestAPolicyInTheShadowThatFailsIsAskedNothingMore(t *testing.T) {
+	t.Parallel()
+	shadow := &judge{version: "shadow", answer: smallest, err: errors.New("no room")}
+	r := newRun(t, Config{MaxGrowing: 2})
+	id := r.stall().GetTargetSeedId()
+	r.next.Slots = map[string][]int{"layer1": {64, 7, 7}, "layer2": {64, 7, 7}}
+	r.controller = NewController(Config{MaxGrowing: 2, Policies: decidedBy(nil, shadow)})
+	decision := r.report(1, seedState(id, stageTraining))
+	if told := attributesOf(t, decision, "policy_failed"); told["reason"] != "no room" || len(shadow.rows) == 0 || shadow.rows[0][FeatureLiving] == 1 {
+		t.Errorf("told as %v after it was asked about %v", told, shadow.rows)
+	}
+}

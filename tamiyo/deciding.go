@@ -165,7 +165,11 @@ func (e planner) compareShadow() {
 	if shadow == nil {
 		return
 	}
-	if err := errors.Join(e.compareSlots(shadow), e.compareSeeds(shadow)); err != nil {
+	err := e.compareSlots(shadow)
+	if err == nil {
+		err = e.compareSeeds(shadow)
+	}
+	if err != nil {
 		e.tellFailed(shadow, err)
 	}
 }

@@ -186,12 +186,12 @@ func (e planner) refused(id string) (rules.Finding, bool) {
 // room says whether one more seed may grow beside those that are planned.
 func (e planner) room() bool { return len(e.plan.seeds) < e.spare() }
 
-// spare is how many seeds there are for those that grow.
+// spare is how many more seeds may grow.
 func (e planner) spare() int {
 	return max(min(e.config.MaxGrowing-e.record.growing(), e.config.MaxSeeds-len(e.record.Seeds)), 0)
 }
 
-// maxLooked bounds the slots that a pass looks at in vain, and of which a policy chooses one. A
+// maxLooked bounds the slots that a pass looks at in vain, and those that a policy chooses from. A
 // policy of the largest size that may decide takes about a quarter of a step for one.
 const maxLooked = 4
 
