@@ -44,8 +44,19 @@ func TestAPolicyCullsASeed(t *testing.T) {
 	if report.GetTamiyoPolicyVersion() != "acts-1" {
 		t.Errorf("reported as %v", report)
 	}
-	if r.record.tried("layer1") != 1 {
-		t.Errorf("the blueprint of a seed that was judged is tried again: %+v", r.record.Slots)
+	if r.record.tried("layer1") != 0 || r.record.Slots["layer1"].Setbacks[report.GetBlueprintId()] != 1 || !Spares(report) {
+		t.Errorf("a policy's opinion counts against a blueprint: %+v", r.record.Slots)
+	}
+}
+
+// One whose figures are worse counts as any other, whoever had it culled.
+func TestASeedThatAPolicyCulledForHarmCounts(t *testing.T) {
+	t.Parallel()
+	r, id := actedRun(t, acting(0.5, 0, 0), stageShadowing)
+	only(t, r.report(1, measuredSeed(id, stageShadowing, -0.1)), "SEED_OP_CULL")
+	report := onlyReport(t, r.report(1), leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_REGRESSION, causeAsked)
+	if r.record.tried("layer1") != 1 || Spares(report) {
+		t.Errorf("it does not count: %+v", r.record.Slots)
 	}
 }
 
