@@ -89,7 +89,7 @@ func listDeadLetters(ctx context.Context, filter letterFilter, format *terminal.
 		})
 	})
 	if errors.Is(err, deadletter.ErrNotFound) {
-		return process.Misconfigured("--after", fmt.Errorf("%w; ids look like 1767323045000-0 (esperctl deadletters list)", err))
+		return process.Misconfigured("--after", err)
 	}
 	if err != nil {
 		return fmt.Errorf("list dead letters: %w", err)

@@ -113,7 +113,8 @@ func verifyKernels(ctx context.Context, ids []string, out io.Writer) error {
 		return fmt.Errorf("verify kernels: %w", err)
 	}
 	if unsound > 0 {
-		return fmt.Errorf("%d of %d kernels are not sound", unsound, len(ids))
+		return fmt.Errorf("%d of %d kernels are not sound: esperctl forge compiles those of the catalogue again, "+
+			"and others are imported again", unsound, len(ids))
 	}
 	return nil
 }

@@ -4,9 +4,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -100,6 +102,20 @@ func strict(command *cobra.Command) {
 	}
 }
 
+// inWords says of a value what a flag takes, in place of how the value was read.
+func inWords(_ *cobra.Command, err error) error {
+	invalid, is := errors.AsType[*pflag.InvalidValueError](err)
+	number, failed := errors.AsType[*strconv.NumError](err)
+	if !is || !failed {
+		return err
+	}
+	flag := invalid.GetFlag()
+	if flag.Value.Type() == "bool" {
+		return fmt.Errorf("--%s is %q, which is neither true nor false", flag.Name, invalid.GetValue())
+	}
+	return fmt.Errorf("--%s is %q, which is no number that it takes: %w", flag.Name, invalid.GetValue(), number.Err)
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           name,
@@ -108,6 +124,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		Version:       process.Version(name),
 	}
+	root.SetFlagErrorFunc(inWords)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(look.Status(), look.Workers(), look.Events(), newRuns(), newSeeds(), newTrainers(), newAlarms())
 	root.AddCommand(streams.New(withBus), top.New(withBus), act.Mode(withKeyring, look.CompleteSeeds))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/act"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
@@ -174,8 +175,11 @@ func newPolicyPublish() *cobra.Command {
 	publish := &cobra.Command{Use: "publish FILE", Short: short, Long: short + ". It prints its digest.", Args: cobra.ExactArgs(1)}
 	act.Policy(publish, func(ctx context.Context, args []string) (issued time.Time, digest string, err error) {
 		payload, err := os.ReadFile(args[0])
+		if err == nil && len(payload) == 0 {
+			err = errEmpty
+		}
 		if err != nil {
-			return issued, "", err
+			return issued, "", process.CannotRead(args[0], err)
 		}
 		if err := publishable(update, payload); err != nil {
 			return issued, "", fmt.Errorf("%s: %w", args[0], err)
@@ -198,9 +202,6 @@ func publishable(update *leyline.PolicyUpdate, payload []byte) error {
 	resolved, err := settings.Load(settings.Options{})
 	if err != nil {
 		return err
-	}
-	if len(payload) == 0 {
-		return errors.New("it is empty")
 	}
 	config := policy.Config{}
 	if resolved.Tamiyo.VerifyUpdates {
@@ -269,7 +270,7 @@ TAMIYO_POLICY_DIR keeps.`,
 			err := withPolicies(func(_ string, kept []inspect.Kept) error {
 				found, err := namedPolicy(kept, args[0])
 				if digest = found.Digest; err == nil && digest == "" {
-					err = errors.New("that policy was announced and has no payload")
+					err = errors.New("that policy was announced and has no payload: name one that esperctl policy list shows with a digest")
 				}
 				return err
 			})

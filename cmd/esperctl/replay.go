@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"time"
@@ -59,7 +60,7 @@ missing from the record and those that are there came out the same.`,
 func replayRuns(runs []transcript.Run, out io.Writer) error {
 	missing := 0
 	if len(runs) == 0 {
-		return verdict{errors.New("no run is recorded there"), exitIncomplete}
+		return verdict{errors.New("no run is recorded there: " + exportMakes), exitIncomplete}
 	}
 	for i := range runs {
 		result, err := runs[i].Replay()
@@ -100,14 +101,20 @@ func recordedRun(ctx context.Context, name, nissa string) ([]transcript.Run, err
 	return runs, nil
 }
 
+const exportMakes = "name a file that esperctl runs export makes"
+
 func recordedIn(file string) ([]transcript.Run, error) {
 	from, err := os.Open(file)
 	if err != nil {
-		return nil, err
+		return nil, process.CannotRead(file, err)
 	}
 	runs, err := transcript.ReadRuns(from)
-	if err = errors.Join(err, from.Close()); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+	err = errors.Join(err, from.Close())
+	if _, unreadable := errors.AsType[*fs.PathError](err); unreadable {
+		return nil, process.CannotRead(file, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", file, err, exportMakes)
 	}
 	return runs, nil
 }

@@ -23,7 +23,7 @@ func ParseFlags(flags *flag.FlagSet, usage string, args []string, out io.Writer)
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if err != nil {
-		return Misconfigured("command line", err)
+		return Misconfigured("command line", fmt.Errorf("%w: %s --help says more", err, flags.Name()))
 	}
 	return nil
 }

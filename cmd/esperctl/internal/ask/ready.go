@@ -46,7 +46,7 @@ func probe(ctx context.Context, client *http.Client, base, shown string) error {
 		return fmt.Errorf("read the answer of %s: %w", shown, err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s is not ready: %s", shown, whyNot(answer))
+		return fmt.Errorf("%s is not ready: %s: try again, or look at esperctl status", shown, whyNot(answer))
 	}
 	return nil
 }

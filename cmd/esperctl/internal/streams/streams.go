@@ -173,7 +173,10 @@ func named(all []admin.StreamView, name string) (*admin.StreamView, error) {
 		}
 		names = append(names, all[i].Name)
 	}
-	return nil, fmt.Errorf("no stream %q on this bus: there are %s", name, strings.Join(names, ", "))
+	if len(names) == 0 {
+		return nil, errors.New("no stream is on this bus yet: start esper-weatherlight-service, which makes them")
+	}
+	return nil, fmt.Errorf("no stream %q on this bus: name one of %s", name, strings.Join(names, ", "))
 }
 
 // inUse is how lately a group was read that is not removed without --force.
@@ -229,7 +232,7 @@ func remove(ctx context.Context, client *oona.Client, stream, group string, forc
 		for _, g := range found.Groups {
 			names = append(names, g.Name)
 		}
-		return fmt.Errorf("no group %q on %s: there are %s", group, stream, strings.Join(names, ", "))
+		return noGroup(group, stream, names)
 	}
 	g := &found.Groups[at]
 	if err := inUseAt(all, group); err != nil && !force {
@@ -240,6 +243,13 @@ func remove(ctx context.Context, client *oona.Client, stream, group string, forc
 	}
 	_, err = fmt.Fprintf(out, "removed, with %d entries that it had in hand\n", g.Pending)
 	return err
+}
+
+func noGroup(group, stream string, names []string) error {
+	if len(names) == 0 {
+		return fmt.Errorf("no group %q on %s: esperctl streams list shows which streams have any", group, stream)
+	}
+	return fmt.Errorf("no group %q on %s: name one of %s", group, stream, strings.Join(names, ", "))
 }
 
 // completeStreams offers streams, and then the groups of the stream.
