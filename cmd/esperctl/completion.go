@@ -48,7 +48,7 @@ func blueprintIDs(context.Context) (ids []string) {
 }
 
 func letterIDs(ctx context.Context) (ids []string) {
-	_ = withBus(ctx, func(bus *oona.Client) error {
+	_ = lookAtBus(ctx, func(bus *oona.Client) error {
 		return eachDeadLetter(ctx, bus, letterFilter{limit: most}, func(letter deadletter.Letter) { ids = append(ids, letter.ID) })
 	})
 	return ids

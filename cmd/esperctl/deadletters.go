@@ -83,7 +83,7 @@ func newLetterEntry(letter deadletter.Letter) letterEntry {
 
 func listDeadLetters(ctx context.Context, filter letterFilter, format *terminal.Format, out io.Writer) error {
 	entries := []letterEntry{}
-	err := withBus(ctx, func(bus *oona.Client) error {
+	err := lookAtBus(ctx, func(bus *oona.Client) error {
 		return eachDeadLetter(ctx, bus, filter, func(letter deadletter.Letter) {
 			entries = append(entries, newLetterEntry(letter))
 		})

@@ -127,7 +127,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(inWords)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(look.Status(), look.Workers(), look.Events(), newRuns(), newSeeds(), newTrainers(), newAlarms())
-	root.AddCommand(streams.New(withBus), top.New(withBus), act.Mode(withKeyring, look.CompleteSeeds))
+	root.AddCommand(streams.New(lookAtBus, withBus), top.New(lookAtBus), act.Mode(withKeyring, look.CompleteSeeds))
 	root.AddCommand(newBlueprints(), newDeadLetters(), demo.New(), dev.New(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
 	strict(root)
 	return root

@@ -199,8 +199,11 @@ func newPolicyPublish() *cobra.Command {
 
 // publishable says before anything is sent, or laid into the library, what every leader would refuse.
 func publishable(update *leyline.PolicyUpdate, payload []byte) error {
-	resolved, err := settings.Load(settings.Options{})
+	resolved, err := settings.Load(settings.Options{SecretOptional: true})
 	if err != nil {
+		return err
+	}
+	if _, err := keyringOf(resolved); err != nil {
 		return err
 	}
 	config := policy.Config{}

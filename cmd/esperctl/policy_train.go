@@ -73,7 +73,7 @@ func trainPolicy(ctx context.Context, runs []transcript.Run, to string, seed uin
 		data.Decisions, data.Runs, len(runs), data.Unusable)
 	policy, v, err := data.Fit(ctx, seed)
 	if errors.Is(err, learn.ErrTooLittle) {
-		return verdict{fmt.Errorf("%w: name a Nissa that keeps more with --from, or files that esperctl runs export makes", err), exitIncomplete}
+		return verdict{fmt.Errorf("%w: name a Nissa with more for --from, or files that esperctl runs export makes", err), exitIncomplete}
 	}
 	if err != nil {
 		return err

@@ -21,12 +21,12 @@ import (
 // Bus joins the configured bus for one piece of work.
 type Bus func(ctx context.Context, work func(*oona.Client) error) error
 
-// New is the noun with its verbs.
-func New(bus Bus) *cobra.Command {
+// New is the noun with its verbs: some look, and one acts.
+func New(look, act Bus) *cobra.Command {
 	streams := &cobra.Command{Use: "streams", Short: "Look at the streams of the bus and at who reads them"}
 	groups := &cobra.Command{Use: "groups", Short: "Look after the consumer groups of a stream"}
-	groups.AddCommand(newRemove(bus))
-	streams.AddCommand(newList(bus), newShow(bus), groups)
+	groups.AddCommand(newRemove(look, act))
+	streams.AddCommand(newList(look), newShow(look), groups)
 	return streams
 }
 
@@ -198,7 +198,7 @@ func inUseAt(streams []admin.StreamView, group string) error {
 	return nil
 }
 
-func newRemove(bus Bus) *cobra.Command {
+func newRemove(look, act Bus) *cobra.Command {
 	var force bool
 	command := &cobra.Command{
 		Use: "remove STREAM GROUP", Short: "Remove a group that nobody reads any more, with what it has in hand",
@@ -206,9 +206,9 @@ func newRemove(bus Bus) *cobra.Command {
 			"not read holds up no trimming any more. A group that was read on any stream within the last minute is a\n" +
 			"service's that runs: it is kept, unless --force is said. Its readers would fail, or make it anew from the\n" +
 			"beginning of the stream.",
-		Args: cobra.ExactArgs(2), ValidArgsFunction: completeStreams(bus),
+		Args: cobra.ExactArgs(2), ValidArgsFunction: completeStreams(look),
 		RunE: func(command *cobra.Command, args []string) error {
-			return bus(command.Context(), func(client *oona.Client) error {
+			return act(command.Context(), func(client *oona.Client) error {
 				return remove(command.Context(), client, args[0], args[1], force, command.OutOrStdout())
 			})
 		},
