@@ -27,6 +27,7 @@ KARN_APPROVED or KARN_QUARANTINE_GRANT names it.`,
 		},
 	}
 	command.Flags().StringVar(&query.Context, "context", "", "what to choose for; none chooses the first")
+	_ = command.RegisterFlagCompletionFunc("context", offerRuns) // it is there
 	tier.bind(command, "only this tier")
 	command.Flags().BoolVar(&query.Conservative, "conservative", false, "only the first ten safe ones")
 	command.Flags().BoolVar(&query.AllowAdversarial, "adversarial", false, "high-risk ones, too")

@@ -52,6 +52,10 @@ follows the last id of this one: --after ID.`,
 	list.Flags().StringVar(&filter.reason, "reason", "", "only those given up for this reason")
 	list.Flags().StringVar(&filter.after, "after", "", "only those that follow this id")
 	terminal.Limit(list, &filter.limit)
+	offerTo(list, "stream", ofLetters(func(letter deadletter.Letter) string { return letter.Stream }))
+	offerTo(list, "group", ofLetters(func(letter deadletter.Letter) string { return letter.Group }))
+	offerTo(list, "reason", ofLetters(func(letter deadletter.Letter) string { return letter.Reason }))
+	offerTo(list, "after", letterIDs)
 	return list
 }
 

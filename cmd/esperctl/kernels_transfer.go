@@ -36,7 +36,7 @@ announces it on the bus when REDIS_URL can be reached. What is not a kernel of t
 ONNX profile, like a PyTorch .pt file, is stored and served as opaque bytes.
 A blueprint that is neither in Karn's catalogue nor in the library gets the given
 name and tier.`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: offerFile,
 		RunE: func(command *cobra.Command, files []string) error {
 			wanted.file = files[0]
 			return importKernel(command.Context(), wanted, command.OutOrStdout())
@@ -45,6 +45,7 @@ name and tier.`,
 	command.Flags().StringVar(&wanted.blueprint, "blueprint", "", "the blueprint that the file is the kernel of")
 	command.Flags().StringVar(&wanted.name, "name", "", "name of a new blueprint (default: that of the file)")
 	wanted.tier.bind(command, "tier of a new blueprint")
+	offerTo(command, "blueprint", anyBlueprint)
 	if err := command.MarkFlagRequired("blueprint"); err != nil {
 		panic(err) // impossible: the flag is defined above
 	}

@@ -130,5 +130,6 @@ func newRoot() *cobra.Command {
 	root.AddCommand(streams.New(lookAtBus, withBus), top.New(lookAtBus), act.Mode(withKeyring, look.CompleteSeeds))
 	root.AddCommand(newBlueprints(), newDeadLetters(), demo.New(), dev.New(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
 	strict(root)
+	offerNoFiles(root)
 	return root
 }

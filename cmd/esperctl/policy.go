@@ -172,7 +172,10 @@ func namedPolicy(kept []inspect.Kept, name string) (inspect.Kept, error) {
 func newPolicyPublish() *cobra.Command {
 	update := &leyline.PolicyUpdate{Version: 1}
 	const short = "Publish a policy: it is stored, and decides nothing yet"
-	publish := &cobra.Command{Use: "publish FILE", Short: short, Long: short + ". It prints its digest.", Args: cobra.ExactArgs(1)}
+	publish := &cobra.Command{
+		Use: "publish FILE", Short: short, Long: short + ". It prints its digest.",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: offerFile,
+	}
 	act.Policy(publish, func(ctx context.Context, args []string) (issued time.Time, digest string, err error) {
 		payload, err := os.ReadFile(args[0])
 		if err == nil && len(payload) == 0 {
@@ -193,6 +196,7 @@ func newPolicyPublish() *cobra.Command {
 	publish.Flags().StringVar(&update.PolicyId, "id", "", "name of the policy")
 	publish.Flags().StringVar(&update.TamiyoPolicyVersion, "policy-version", "", "its version, as decisions will name it")
 	publish.Flags().StringVar(&update.TrainingRunId, "run", "", "the run that it was trained in")
+	_ = publish.RegisterFlagCompletionFunc("run", offerRuns)                          // it is there
 	_, _ = publish.MarkFlagRequired("id"), publish.MarkFlagRequired("policy-version") // both are there
 	return publish
 }
