@@ -131,5 +131,6 @@ func newRoot() *cobra.Command {
 	root.AddCommand(newBlueprints(), newDeadLetters(), demo.New(), dev.New(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
 	strict(root)
 	offerNoFiles(root)
+	terminal.Help(root)
 	return root
 }
