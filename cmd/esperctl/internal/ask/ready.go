@@ -13,42 +13,57 @@ import (
 	"github.com/esper-lite/weatherlight/settings"
 )
 
+// Readiness is what a service says of itself, or why it says nothing.
+type Readiness struct {
+	Asked  string `json:"asked"` // where
+	Ready  bool   `json:"ready"`
+	Reason string `json:"reason,omitempty"` // why not
+}
+
 // Ready asks whether a service may take work: the one at an address, or else Weatherlight. It sends no
 // token, and reads none: a service goes on with those from before while its file of them is changed.
-func Ready(ctx context.Context, s *settings.Settings, address string) error {
+// The answer is nil when nobody could be asked, and an error says why a service is not ready.
+func Ready(ctx context.Context, s *settings.Settings, address string) (*Readiness, error) {
 	service := weatherlight()
 	if address == "" {
 		if err := service.locate("WEATHERLIGHT_HTTP", s.Weatherlight.URL, s.Weatherlight.Listener()); err != nil {
-			return err
+			return nil, err
 		}
 	} else if !strings.Contains(address, "://") {
 		address = "http://" + address
 	}
 	client, err := Client(s)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	service = service.At(address)
-	return probe(ctx, client, service.base, service.shown)
+	said := &Readiness{Asked: service.shown}
+	if said.Reason, err = probe(ctx, client, service.base, service.shown); err != nil && said.Reason == "" {
+		said.Reason = err.Error()
+	}
+	said.Ready = err == nil
+	return said, err
 }
 
-func probe(ctx context.Context, client *http.Client, base, shown string) error {
+// probe is why a service is not ready, in its own words if it has any.
+func probe(ctx context.Context, client *http.Client, base, shown string) (reason string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/readyz", http.NoBody)
 	if err != nil {
-		return fmt.Errorf("ask %s: %w", shown, err)
+		return "", fmt.Errorf("ask %s: %w", shown, err)
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("%w: start the service, or set WEATHERLIGHT_URL to where it runs", err)
+		return "", fmt.Errorf("%w: start the service, or set WEATHERLIGHT_URL to where it runs", err)
 	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxReason))
 	if err = errors.Join(err, response.Body.Close()); err != nil {
-		return fmt.Errorf("read the answer of %s: %w", shown, err)
+		return "", fmt.Errorf("read the answer of %s: %w", shown, err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s is not ready: %s: try again, or look at esperctl status", shown, whyNot(answer))
+		reason = whyNot(answer)
+		return reason, fmt.Errorf("%s is not ready: %s: try again, or look at esperctl status", shown, reason)
 	}
-	return nil
+	return "", nil
 }
 
 // whyNot is the reason in an answer, or else all of it.
