@@ -15,20 +15,17 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/esper-lite/weatherlight/cmd/internal/listen"
+	"github.com/esper-lite/weatherlight/cmd/internal/nissaconfig"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
-	"github.com/esper-lite/weatherlight/kasmina"
 	"github.com/esper-lite/weatherlight/nissa"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/supervise"
-	"github.com/esper-lite/weatherlight/tamiyo"
 )
 
 const (
@@ -96,7 +93,7 @@ func run(ctx context.Context) error {
 	if resolved.Redis.Embedded() {
 		return process.Misconfigured("REDIS_URL", errors.New("embedded: lives in the foundation service; name its address here"))
 	}
-	if err := listen.Nissa(resolved.Nissa.Listener()).Check(ctx); err != nil {
+	if err := nissaconfig.HTTP(resolved.Nissa).Check(ctx); err != nil {
 		return err
 	}
 	level := new(slog.LevelVar)
@@ -133,9 +130,9 @@ func run(ctx context.Context) error {
 		return err
 	}
 	service, err := nissa.New(nissa.Config{
-		Bus: bus, Name: own, HTTP: listen.Nissa(resolved.Nissa.Listener()), Group: group, Streams: streams, Logger: logger,
+		Bus: bus, Name: own, HTTP: nissaconfig.HTTP(resolved.Nissa), Group: group, Streams: streams, Logger: logger,
 		Store: store(resolved.Nissa), Alerts: alerts(resolved.Nissa), Documents: documents(resolved.Nissa),
-		Points: slices.Concat(kasmina.PacketSeries(), tamiyo.PacketSeries()),
+		Points: nissaconfig.Points(),
 		Beside: followers(resolved, secrets), Limits: nissa.Limits{Features: resolved.Nissa.CoverageFeatureNames},
 	})
 	if errors.Is(err, nissa.ErrRules) {

@@ -89,6 +89,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer made.Close()
+	process.WarnMisspelt(made.Logger, resolved)
 	ctx, release := made.OnSignal(ctx, process.OnHangup(made.Level, made.Reload, made.Logger))
 	defer release()
 	return made.Run(ctx)

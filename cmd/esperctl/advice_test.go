@@ -64,6 +64,12 @@ func isPath(f *pflag.Flag) (path, folder bool) {
 	return file || folder, folder
 }
 
+// refusedOf are values of flags that a command looks at itself.
+var refusedOf = map[string][]string{
+	"blueprints choose": {"--tier high_risk"}, "deadletters list": {"--after xx", "--limit 0"}, "demo": {"--repeats 0", "--slot x"},
+	"drill": {"--rules plain"}, "events": {"--kind x", "--limit 1001"}, "ready": {"--timeout 0s"}, "runs list": {"-o yaml"}, "top": {"--interval 0s"},
+}
+
 // misled are command lines that a person gets wrong, by a path, an id or a flag.
 func misled(command *cobra.Command) (lines [][]string) {
 	name := strings.TrimPrefix(command.CommandPath(), "esperctl ")
@@ -85,8 +91,8 @@ func misled(command *cobra.Command) (lines [][]string) {
 			with("--" + f.Name + "=" + value)
 		}
 	})
-	if name == "drill" {
-		with("--rules", "plain")
+	for _, more := range refusedOf[name] {
+		with(strings.Fields(more)...)
 	}
 	for i, word := range complete[name] {
 		if strings.HasPrefix(word, "--") {

@@ -15,8 +15,15 @@ import (
 // lookAtBus joins the configured bus for who only looks: he needs no secret, and could sign nothing
 // that anybody believes.
 func lookAtBus(ctx context.Context, work func(*oona.Client) error) error {
-	none := func(*settings.Settings) (*signing.Keyring, error) { return signing.NewKeyring(rand.Text()) }
-	return onConfiguredBus(ctx, none, func(bus *oona.Client, _ *signing.Keyring) error { return work(bus) })
+	resolved, err := settings.Load(settings.Options{SecretOptional: true})
+	if err != nil {
+		return err
+	}
+	keyring, err := signing.NewKeyring(rand.Text())
+	if err != nil {
+		return err
+	}
+	return joinedWith(ctx, resolved, keyring, work)
 }
 
 // withBus joins the configured bus for as long as work takes.
@@ -26,28 +33,43 @@ func withBus(ctx context.Context, work func(*oona.Client) error) error {
 
 // withKeyring joins the configured bus, with the secret that signs commands.
 func withKeyring(ctx context.Context, work func(*oona.Client, *signing.Keyring) error) error {
-	return onConfiguredBus(ctx, keyringOf, work)
-}
-
-func onConfiguredBus(
-	ctx context.Context, keys func(*settings.Settings) (*signing.Keyring, error), work func(*oona.Client, *signing.Keyring) error,
-) error {
 	resolved, err := settings.Load(settings.Options{SecretOptional: true})
 	if err != nil {
 		return err
 	}
-	if resolved.Redis.Embedded() {
-		return process.Misconfigured("REDIS_URL", errors.New("embedded: lives in the foundation service; name its address here"))
-	}
-	keyring, err := keys(resolved)
+	return joined(ctx, resolved, work)
+}
+
+// joined joins the bus of settings that were read already.
+func joined(ctx context.Context, resolved *settings.Settings, work func(*oona.Client, *signing.Keyring) error) error {
+	keyring, err := keyringOf(resolved)
 	if err != nil {
 		return err
+	}
+	return joinedWith(ctx, resolved, keyring, func(bus *oona.Client) error { return work(bus, keyring) })
+}
+
+func joinedWith(ctx context.Context, resolved *settings.Settings, keyring *signing.Keyring, work func(*oona.Client) error) error {
+	if resolved.Redis.Embedded() {
+		return process.Misconfigured("REDIS_URL", errors.New("embedded: lives in the foundation service; name its address here"))
 	}
 	bus, err := joinBus(ctx, resolved, keyring)
 	if err != nil {
 		return err
 	}
-	return errors.Join(work(bus, keyring), bus.Close())
+	return errors.Join(work(bus), bus.Close())
+}
+
+// settingsToAct are the settings of a command that will sign.
+func settingsToAct() (*settings.Settings, error) {
+	resolved, err := settings.Load(settings.Options{SecretOptional: true})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := keyringOf(resolved); err != nil {
+		return nil, err
+	}
+	return resolved, nil
 }
 
 // errSecret is of who would act on a bus: any secret but that of the bus is of no use there.

@@ -89,15 +89,26 @@ func TestWhatIsNotUnderstoodIsExitTwo(t *testing.T) {
 func TestSettingsThatAreMisspeltAreToldOf(t *testing.T) {
 	alone(t)
 	t.Setenv("TAMYIO_STALL_EPOCHS", "3")
-	root, told := newRoot(), new(strings.Builder)
-	root.SetArgs([]string{"blueprints", "list"})
-	root.SetOut(io.Discard)
-	root.SetErr(told)
-	if err := execute(t.Context(), root); err != nil {
+	if err := os.WriteFile(".env", []byte("KASMNIA_SIGMA=2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if want := "esperctl: there is no setting TAMYIO_STALL_EPOCHS: is it TAMIYO_STALL_EPOCHS that you mean?\n"; told.String() != want {
-		t.Errorf("told %q", told)
+	const (
+		inFile        = "esperctl: there is no setting KASMNIA_SIGMA: is it KASMINA_SIGMA that you mean?\n"
+		inEnvironment = "esperctl: there is no setting TAMYIO_STALL_EPOCHS: is it TAMIYO_STALL_EPOCHS that you mean?\n"
+	)
+	for line, want := range map[string]string{
+		"blueprints list":         inFile + inEnvironment,
+		"demo --repeats 0":        inEnvironment, // they read no .env file
+		"dev --dir .env/no-place": inEnvironment,
+	} {
+		root, told := newRoot(), new(strings.Builder)
+		root.SetArgs(strings.Fields(line))
+		root.SetOut(io.Discard)
+		root.SetErr(told)
+		_ = execute(t.Context(), root) // what comes of it is not asked here
+		if told.String() != want {
+			t.Errorf("esperctl %s told %q", line, told)
+		}
 	}
 }
 

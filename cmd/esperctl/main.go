@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +24,7 @@ import (
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/top"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
+	"github.com/esper-lite/weatherlight/settings"
 )
 
 const name = "esperctl"
@@ -45,22 +47,30 @@ func main() {
 	os.Exit(process.ExitCode(err))
 }
 
+// called is the name of the command that was called: a service that goes over to this one has its own.
+func called() string {
+	if dev.AsService() {
+		return dev.Service
+	}
+	return name
+}
+
 // execute runs what the command line asks for.
 func execute(ctx context.Context, root *cobra.Command) error {
 	understood := false
-	noteRun(root, func() {
+	noteRun(root, func(command *cobra.Command) {
 		understood = true
-		warnMisspelt(root.ErrOrStderr())
+		warnMisspelt(command)
 	})
 	asked, err := root.ExecuteContextC(ctx)
 	if err != nil && !understood {
 		return terminal.Misused(asked, err)
 	}
-	return advised(err)
+	return advised(asked, err)
 }
 
 // noteRun has each command call begun before it does what it is for, once its flags are looked at.
-func noteRun(command *cobra.Command, begun func()) {
+func noteRun(command *cobra.Command, begun func(*cobra.Command)) {
 	for _, verb := range command.Commands() {
 		noteRun(verb, begun)
 	}
@@ -69,9 +79,29 @@ func noteRun(command *cobra.Command, begun func()) {
 			if err := checkFlags(command); err != nil {
 				return err
 			}
-			begun()
+			begun(command)
 			return run(command, args)
 		}
+	}
+}
+
+// warnMisspelt tells of settings that have no effect. What is wrong with the others is for the
+// command to say, if it needs them.
+func warnMisspelt(command *cobra.Command) {
+	options := settings.Options{SecretOptional: true}
+	if slices.Contains([]string{name + " demo", name + " dev"}, command.CommandPath()) {
+		options.EnvFile = os.DevNull // as they do
+	}
+	resolved, err := settings.Load(options)
+	if err != nil {
+		return
+	}
+	for _, m := range settings.Misspellings(resolved) {
+		line := called() + ": there is no setting " + m.Env
+		if m.Nearest != "" {
+			line += ": is it " + m.Nearest + " that you mean?"
+		}
+		fmt.Fprintln(command.ErrOrStderr(), process.Printable(line))
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
+	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/inspect"
@@ -184,13 +185,17 @@ func newPolicyPublish() *cobra.Command {
 		if err != nil {
 			return issued, "", process.CannotRead(args[0], err)
 		}
-		if err := publishable(update, payload); err != nil {
+		resolved, err := settingsToAct()
+		if err != nil {
+			return issued, "", err
+		}
+		if err := publishable(resolved.Tamiyo, update, payload); err != nil {
 			return issued, "", fmt.Errorf("%s: %w", args[0], err)
 		}
 		if _, err := network.Read(payload); err != nil {
 			fmt.Fprintf(publish.ErrOrStderr(), "%s can be stored, and can never decide: %v\n", args[0], err)
 		}
-		issued, err = publishPolicy(ctx, update, payload)
+		issued, err = publishPolicy(ctx, resolved, update, payload)
 		return issued, payloads.ReferTo(payload).Checksum, err
 	})
 	publish.Flags().StringVar(&update.PolicyId, "id", "", "name of the policy")
@@ -202,16 +207,9 @@ func newPolicyPublish() *cobra.Command {
 }
 
 // publishable says before anything is sent, or laid into the library, what every leader would refuse.
-func publishable(update *leyline.PolicyUpdate, payload []byte) error {
-	resolved, err := settings.Load(settings.Options{SecretOptional: true})
-	if err != nil {
-		return err
-	}
-	if _, err := keyringOf(resolved); err != nil {
-		return err
-	}
+func publishable(of settings.Tamiyo, update *leyline.PolicyUpdate, payload []byte) error {
 	config := policy.Config{}
-	if resolved.Tamiyo.VerifyUpdates {
+	if of.VerifyUpdates {
 		config.Rules = tamiyo.DefaultPolicyVersion
 	}
 	if reason := config.Unfit(update.GetTamiyoPolicyVersion(), len(payload)); reason != "" {
@@ -224,7 +222,9 @@ func publishable(update *leyline.PolicyUpdate, payload []byte) error {
 // laid into the kernel library and referred to.
 const inEnvelope = 128 << 10
 
-func publishPolicy(ctx context.Context, update *leyline.PolicyUpdate, payload []byte) (issued time.Time, err error) {
+func publishPolicy(
+	ctx context.Context, resolved *settings.Settings, update *leyline.PolicyUpdate, payload []byte,
+) (issued time.Time, err error) {
 	var attributes map[string]string
 	update.Payload = payload
 	if len(payload) > inEnvelope {
@@ -237,11 +237,13 @@ func publishPolicy(ctx context.Context, update *leyline.PolicyUpdate, payload []
 		}
 		update.Payload, attributes = nil, payloads.ReferTo(payload).Attributes()
 	}
-	return sendPolicy(ctx, update, attributes)
+	return sendPolicy(ctx, resolved, update, attributes)
 }
 
-func sendPolicy(ctx context.Context, update *leyline.PolicyUpdate, attributes map[string]string) (issued time.Time, err error) {
-	err = withBus(ctx, func(bus *oona.Client) error {
+func sendPolicy(
+	ctx context.Context, resolved *settings.Settings, update *leyline.PolicyUpdate, attributes map[string]string,
+) (issued time.Time, err error) {
+	err = joined(ctx, resolved, func(bus *oona.Client, _ *signing.Keyring) error {
 		issued = bus.Now()
 		update.IssuedAt = timestamppb.New(issued)
 		return bus.Publish(ctx, oona.Message{Payload: update, Attributes: attributes})
@@ -272,32 +274,48 @@ TAMIYO_POLICY_DIR keeps.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: offer(1, policyIDs),
 	}
 	act.Policy(command, func(ctx context.Context, args []string) (issued time.Time, _ string, err error) {
-		digest := strings.ToLower(args[0])
-		if raw, err := hex.DecodeString(digest); err != nil || len(raw) != 32 {
-			err := withPolicies(func(_ string, kept []inspect.Kept) error {
-				found, err := namedPolicy(kept, args[0])
-				if digest = found.Digest; err == nil && digest == "" {
-					err = errors.New("that policy was announced and has no payload: name one that esperctl policy list shows with a digest")
-				}
-				return err
-			})
-			if err != nil {
-				return issued, "", err
-			}
+		resolved, err := settingsToAct()
+		if err != nil {
+			return issued, "", err
+		}
+		digest, err := digestOf(resolved.Tamiyo.PolicyDir, args[0])
+		if err != nil {
+			return issued, "", err
 		}
 		action := asked()
-		issued, err = sendPolicy(ctx, &leyline.PolicyUpdate{Version: 1, PolicyId: string(action)}, action.Attributes(digest))
+		issued, err = sendPolicy(ctx, resolved, &leyline.PolicyUpdate{Version: 1, PolicyId: string(action)}, action.Attributes(digest))
 		return issued, "", err
 	})
 	return command
 }
 
+// digestOf is the digest that a name is, or that of the policy of that name in a folder.
+func digestOf(dir, name string) (string, error) {
+	digest := strings.ToLower(name)
+	if raw, err := hex.DecodeString(digest); err == nil && len(raw) == 32 {
+		return digest, nil
+	}
+	kept, err := inspect.Folder(dir)
+	if err != nil {
+		return "", err
+	}
+	found, err := namedPolicy(kept, name)
+	if err == nil && found.Digest == "" {
+		err = errors.New("that policy was announced and has no payload: name one that esperctl policy list shows with a digest")
+	}
+	return found.Digest, err
+}
+
 func newPolicyRollback() *cobra.Command {
 	const short = "Have the policy decide that decided before, or the rules alone"
 	command := &cobra.Command{Use: "rollback", Short: short, Long: short + ".", Args: cobra.NoArgs}
-	act.Policy(command, func(ctx context.Context, _ []string) (time.Time, string, error) {
+	act.Policy(command, func(ctx context.Context, _ []string) (issued time.Time, _ string, err error) {
+		resolved, err := settingsToAct()
+		if err != nil {
+			return issued, "", err
+		}
 		update := &leyline.PolicyUpdate{Version: 1, PolicyId: string(journal.RollBack)}
-		issued, err := sendPolicy(ctx, update, journal.RollBack.Attributes(""))
+		issued, err = sendPolicy(ctx, resolved, update, journal.RollBack.Attributes(""))
 		return issued, "", err
 	})
 	return command

@@ -26,7 +26,7 @@ func startDev(t *testing.T, folder string, args ...string) *dev {
 	t.Helper()
 	environ := []string{
 		"REDIS_URL=redis://127.0.0.1:1/0", "ESPER_LEYLINE_SECRET=" + secret,
-		"WEATHERLIGHT_HTTP_ADDR=" + freeport.Must(t), "NISSA_HTTP_ADDR=" + freeport.Must(t),
+		"WEATHERLIGHT_HTTP_ADDR=" + freeport.Must(t), "NISSA_HTTP_ADDR=" + freeport.Must(t), "OONA_MESAGE_TTL_MS=1",
 	}
 	d := &dev{process: launch(t, folder, environ, service, args...), exports: map[string]string{}}
 	eventually(t, "dev mode says that a trainer can join", patience, func() bool {
@@ -73,6 +73,9 @@ func TestDevModeIsOneCommandThatATrainerCanJoin(t *testing.T) {
 	}
 	mustNotSay(t, "the log", d.stderr.String(), d.exports["ESPER_LEYLINE_SECRET"])
 	mustSay(t, "dev mode", d.stdout.String(), "goes at the end; --dev-dir keeps one") // --dir is another command's
+	if said := strings.Count(d.stderr.String(), "OONA_MESAGE_TTL_MS"); said != 1 {
+		t.Errorf("of a name that nobody reads it warns %d times", said)
+	}
 	trainerFolder := t.TempDir()
 	environ := slices.DeleteFunc(d.environ(), func(pair string) bool { return strings.HasPrefix(pair, "WEATHERLIGHT_HTTP") })
 	run(t, trainerFolder, environ, "esperctl", "demo", "--join", "--repeats", "1", "--json")

@@ -7,14 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
-	"github.com/esper-lite/weatherlight/kasmina"
+	"github.com/esper-lite/weatherlight/cmd/internal/nissaconfig"
 	"github.com/esper-lite/weatherlight/nissa"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/signing"
-	"github.com/esper-lite/weatherlight/tamiyo"
 )
 
 const (
@@ -69,7 +67,7 @@ func Open(ctx context.Context, config Config) (*Page, error) {
 	}
 	service, err := nissa.New(nissa.Config{
 		Bus: bus, Name: config.Group, HTTP: config.HTTP, Group: config.Group, Store: config.Store,
-		Alerts: config.alerts(), Logger: config.Logger, Points: slices.Concat(kasmina.PacketSeries(), tamiyo.PacketSeries()),
+		Alerts: config.alerts(), Logger: config.Logger, Points: nissaconfig.Points(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, bus.Close())

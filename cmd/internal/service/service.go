@@ -38,7 +38,6 @@ func Open(resolved *settings.Settings) (*Service, error) {
 	s := &Service{Level: new(slog.LevelVar)}
 	s.Level.Set(resolved.Log.Level.Level())
 	s.Logger, s.sink = process.OpenLog(os.Stderr, s.Level)
-	process.WarnMisspelt(s.Logger, resolved)
 	var err error
 	s.Service, err = weatherlight.New(weatherlight.Config{Settings: resolved, Logger: s.Logger, LogLost: s.sink.Dropped})
 	if err != nil {

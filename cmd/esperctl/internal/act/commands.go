@@ -1,7 +1,6 @@
 package act
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/look"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/leyline"
 )
@@ -103,28 +102,19 @@ func Mode(bus Bus, complete cobra.CompletionFunc) *cobra.Command {
 	return command
 }
 
-// alert is one of Nissa's.
-type alert struct{ ID, Rule string }
-
-func alerts(ctx context.Context, service *ask.Service) ([]alert, error) {
-	var page struct{ Alerts []alert }
-	err := service.Get(ctx, "/api/alerts", nil, &page)
-	return page.Alerts, err
-}
-
 // completeAlerts offers alerts, with the names of their rules.
 func completeAlerts(command *cobra.Command, args []string, _ string) (ids []string, _ cobra.ShellCompDirective) {
 	if service, err := nissa(); err == nil && len(args) == 0 {
-		found, _ := alerts(command.Context(), service) // nothing is offered when Nissa does not answer
+		found, _ := look.Alerts(command.Context(), service) // nothing is offered when Nissa does not answer
 		for _, a := range found {
-			ids = append(ids, cobra.CompletionWithDesc(a.ID, a.Rule))
+			ids = append(ids, cobra.CompletionWithDesc(a.ID, a.Name))
 		}
 	}
 	return ids, cobra.ShellCompDirectiveNoFileComp
 }
 
 // alertOf is the alert of an id, or the only one whose id begins so.
-func alertOf(command *cobra.Command, found []alert, id string) (meant alert, err error) {
+func alertOf(command *cobra.Command, found []look.Raised, id string) (meant look.Raised, err error) {
 	var ids []string
 	for _, a := range found {
 		if a.ID == id {
@@ -165,7 +155,7 @@ func AlarmsAck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			found, err := alerts(command.Context(), service)
+			found, err := look.Alerts(command.Context(), service)
 			if err != nil {
 				return err
 			}
@@ -179,7 +169,7 @@ func AlarmsAck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(command.OutOrStdout(), "%s is taken up by %s\n", meant.Rule, operator())
+			_, err = fmt.Fprintf(command.OutOrStdout(), "%s is taken up by %s\n", meant.Name, operator())
 			return err
 		},
 	}

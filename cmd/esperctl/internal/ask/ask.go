@@ -37,6 +37,7 @@ type Service struct {
 	tokenEnv string // the variable of the token
 	urlEnv   string // and that of the address
 	hint     string // what to do when it does not answer
+	keeps    bool   // its connections
 	client   *http.Client
 }
 
@@ -71,7 +72,7 @@ func newService(s *settings.Settings, service *Service, env string, named settin
 	if service.tokenEnv = env + "_TOKEN"; len(tokens) > 0 {
 		service.token = tokens[0]
 	}
-	service.client, err = Client(s)
+	service.client, err = client(s)
 	return service, err
 }
 
@@ -104,15 +105,21 @@ func (s *Service) At(address string) *Service {
 	return &other
 }
 
-// Client trusts whom the settings say, and keeps no connection: a command asks once or twice.
-func Client(s *settings.Settings) (*http.Client, error) {
+// Keep has connections kept from one question to the next, until Close.
+func (s *Service) Keep() { s.keeps = true }
+
+// Close ends the connections that are kept.
+func (s *Service) Close() { s.client.CloseIdleConnections() }
+
+// client trusts whom the settings say.
+func client(s *settings.Settings) (*http.Client, error) {
 	trust, err := s.Weatherlight.Trust()
 	if err != nil {
 		return nil, process.Misconfigured("ESPER_CA_FILE", err)
 	}
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for the service alone
-		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust},
+		Transport:     &http.Transport{TLSClientConfig: trust},
 	}, nil
 }
 
@@ -191,6 +198,7 @@ func (s *Service) send(ctx context.Context, method, path string, query url.Value
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", s.name, err)
 	}
+	request.Close = !s.keeps
 	if s.token != "" {
 		request.Header.Set("Authorization", "Bearer "+s.token)
 	}

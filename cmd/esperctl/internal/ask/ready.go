@@ -29,16 +29,19 @@ func Ready(ctx context.Context, s *settings.Settings, address string) (*Readines
 		if err := service.locate("WEATHERLIGHT_HTTP", s.Weatherlight.URL, s.Weatherlight.Listener()); err != nil {
 			return nil, err
 		}
-	} else if !strings.Contains(address, "://") {
-		address = "http://" + address
+	} else {
+		service.hint = "start the service that is to be there, or name the address where it is"
+		if !strings.Contains(address, "://") {
+			address = "http://" + address
+		}
 	}
-	client, err := Client(s)
-	if err != nil {
+	var err error
+	if service.client, err = client(s); err != nil {
 		return nil, err
 	}
 	service = service.At(address)
 	said := &Readiness{Asked: service.shown}
-	if said.Reason, err = probe(ctx, client, service.base, service.shown); err != nil && said.Reason == "" {
+	if said.Reason, err = service.probe(ctx); err != nil && said.Reason == "" {
 		said.Reason = err.Error()
 	}
 	said.Ready = err == nil
@@ -46,22 +49,23 @@ func Ready(ctx context.Context, s *settings.Settings, address string) (*Readines
 }
 
 // probe is why a service is not ready, in its own words if it has any.
-func probe(ctx context.Context, client *http.Client, base, shown string) (reason string, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/readyz", http.NoBody)
+func (s *Service) probe(ctx context.Context) (reason string, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/readyz", http.NoBody)
 	if err != nil {
-		return "", fmt.Errorf("ask %s: %w", shown, err)
+		return "", fmt.Errorf("ask %s: %w", s.shown, err)
 	}
-	response, err := client.Do(request)
+	request.Close = true
+	response, err := s.client.Do(request)
 	if err != nil {
-		return "", fmt.Errorf("%w: start the service, or set WEATHERLIGHT_URL to where it runs", err)
+		return "", fmt.Errorf("%w: %s", err, s.hint)
 	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxReason))
 	if err = errors.Join(err, response.Body.Close()); err != nil {
-		return "", fmt.Errorf("read the answer of %s: %w", shown, err)
+		return "", fmt.Errorf("read the answer of %s: %w", s.shown, err)
 	}
 	if response.StatusCode != http.StatusOK {
 		reason = whyNot(answer)
-		return reason, fmt.Errorf("%s is not ready: %s: try again, or look at esperctl status", shown, reason)
+		return reason, fmt.Errorf("%s is not ready: %s: try again, or look at esperctl status", s.shown, reason)
 	}
 	return "", nil
 }

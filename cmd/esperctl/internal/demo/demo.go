@@ -19,7 +19,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
@@ -60,11 +59,7 @@ Everything it writes goes into a temporary folder that it removes at the end.`,
 			if options.watch && !command.Flags().Changed("pace") {
 				options.pace = watchPace
 			}
-			err := runDemo(command.Context(), options, os.Stdout)
-			if wrong, is := errors.AsType[lineError](err); is {
-				return terminal.Misused(command, wrong.error)
-			}
-			return err
+			return runDemo(command.Context(), options, os.Stdout)
 		},
 	}
 	command.Flags().Uint64Var(&options.seed, "seed", 1, "seed of the runs; the same seed repeats them")
@@ -83,9 +78,6 @@ Everything it writes goes into a temporary folder that it removes at the end.`,
 	command.MarkFlagsMutuallyExclusive("watch", "json")
 	return command
 }
-
-// lineError is of a flag that the demo cannot do.
-type lineError struct{ error }
 
 // demo is one run of the service and the trainers that are its clients.
 type demo struct {
@@ -106,7 +98,7 @@ type demo struct {
 // runDemo runs the demo and stops the service again, whatever came of it.
 func runDemo(ctx context.Context, options demoOptions, out io.Writer) (err error) {
 	if options.repeats < 1 || options.repeats > maxRepeats {
-		return lineError{fmt.Errorf("--repeats is %d, allowed are 1 to %d", options.repeats, maxRepeats)}
+		return process.Misconfigured("--repeats", fmt.Errorf("%d: allowed are 1 to %d", options.repeats, maxRepeats))
 	}
 	curve, err := openCurve(options.curve)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/esper-lite/weatherlight/cmd/internal/listen"
+	"github.com/esper-lite/weatherlight/cmd/internal/nissaconfig"
 	"github.com/esper-lite/weatherlight/cmd/internal/observe"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/nissa"
@@ -20,7 +20,7 @@ const watchPace = 100 * time.Millisecond
 func (d *demo) openPage(ctx context.Context) (*observe.Page, error) {
 	page, err := observe.Open(ctx, observe.Config{
 		Bus: d.service.BusURL(), Keyring: d.keyring, Group: "esper-" + d.name + "-nissa",
-		HTTP: listen.Nissa(d.settings.Nissa.Listener()), Store: nissa.Store{URL: d.settings.Nissa.DatabaseURL.Reveal()},
+		HTTP: nissaconfig.HTTP(d.settings.Nissa), Store: nissa.Store{URL: d.settings.Nissa.DatabaseURL.Reveal()},
 		Alerts: !d.options.join, // others on a bus hear of what is wrong there by a Nissa of theirs
 		Logger: process.NewLogger(os.Stderr, slog.LevelWarn),
 	})

@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
-	"github.com/esper-lite/weatherlight/cmd/internal/listen"
+	"github.com/esper-lite/weatherlight/cmd/internal/nissaconfig"
 	"github.com/esper-lite/weatherlight/cmd/internal/observe"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/cmd/internal/service"
@@ -30,9 +30,12 @@ import (
 // Service is the command that goes over to this one for its --dev, and is called by its own name then.
 const Service = "esper-weatherlight-service"
 
+// AsService says whether that command went over to this one.
+func AsService() bool { return filepath.Base(os.Args[0]) == Service }
+
 // dirFlag is the flag by which whoever called names the folder.
 func dirFlag() string {
-	if filepath.Base(os.Args[0]) == Service {
+	if AsService() {
 		return "--dev-dir"
 	}
 	return "--dir"
@@ -76,7 +79,7 @@ func run(ctx context.Context, dir string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := listen.Nissa(resolved.Nissa.Listener()).Check(ctx); err != nil {
+	if err := nissaconfig.HTTP(resolved.Nissa).Check(ctx); err != nil {
 		return err
 	}
 	made, err := service.Open(resolved)
@@ -132,7 +135,7 @@ func showPage(ctx context.Context, s *service.Service, greet func(page string) e
 		return err
 	}
 	page, err := observe.Open(ctx, observe.Config{
-		Bus: s.BusURL(), Keyring: keyring, Group: "nissa-service", HTTP: listen.Nissa(resolved.Nissa.Listener()),
+		Bus: s.BusURL(), Keyring: keyring, Group: "nissa-service", HTTP: nissaconfig.HTTP(resolved.Nissa),
 		Store:  nissa.Store{URL: resolved.Nissa.DatabaseURL.Reveal()},
 		Alerts: true, Logger: s.Logger.With("service", "nissa"),
 	})

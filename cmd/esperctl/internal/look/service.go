@@ -149,22 +149,6 @@ type Raised struct {
 	Silenced bool      `json:"silenced,omitempty"`
 }
 
-// alert is one of Nissa's.
-type alert struct {
-	ID       string    `json:"id"`
-	Rule     string    `json:"rule"`
-	Source   string    `json:"source"`
-	Severity string    `json:"severity"`
-	Summary  string    `json:"summary"`
-	State    string    `json:"state"`
-	Since    time.Time `json:"since"`
-	Detail   string    `json:"detail"`
-	Ack      *struct {
-		By string `json:"by"`
-	} `json:"ack"`
-	SilencedBy []string `json:"silenced_by"`
-}
-
 // AlarmsList lists what somebody should look at.
 func AlarmsList() *cobra.Command {
 	var all bool
@@ -225,19 +209,14 @@ func allRaised(ctx context.Context, all bool) ([]Raised, error) {
 			found = append(found, page.Raised()...)
 		}
 	}
-	var page struct{ Alerts []alert }
-	if _, err := fromNissa(ctx, "/api/alerts", nil, &page); err != nil {
-		if failed == nil {
-			failed = err
-		}
-		return found, failed
+	alerts, err := alertsOfNissa(ctx)
+	if failed == nil {
+		failed = err
 	}
-	for _, a := range page.Alerts {
-		if a.State == "firing" || a.State == "pending" || all {
-			found = append(found, a.raised())
-		}
+	if !all {
+		alerts = slices.DeleteFunc(alerts, over)
 	}
-	return found, failed
+	return append(found, alerts...), failed
 }
 
 // Raised are its alarms.
@@ -252,20 +231,6 @@ func (s *Service) Raised() (found []Raised) {
 		})
 	}
 	return found
-}
-
-func (a *alert) raised() Raised {
-	r := Raised{
-		ID: a.ID, From: "nissa", Name: a.Rule, Severity: a.Severity, State: a.State, Since: a.Since, Subject: a.Source, Detail: a.Detail,
-		Silenced: len(a.SilencedBy) > 0,
-	}
-	if r.Detail == "" {
-		r.Detail = a.Summary
-	}
-	if a.Ack != nil {
-		r.AckedBy = a.Ack.By
-	}
-	return r
 }
 
 // unwell are the workers that do not run as they should.

@@ -104,10 +104,10 @@ func (o *overview) askNissa(ctx context.Context, resolved *settings.Settings) {
 	}
 	o.missed = resolved.Weatherlight.NissaURL.Reveal() != ""
 	var page struct{ Runs []Run }
-	var alerts []alert
+	var alerts []Raised
 	err = service.Get(ctx, "/api/runs", url.Values{"limit": {strconv.Itoa(mostRuns)}}, &page)
 	if err == nil {
-		alerts, err = alertsOf(ctx, service)
+		alerts, err = Alerts(ctx, service)
 	}
 	if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) {
 		o.Nissa = err.Error()
@@ -121,7 +121,7 @@ func (o *overview) askNissa(ctx context.Context, resolved *settings.Settings) {
 	o.Nissa, o.Runs, o.Seeds = "ready", map[string]int{}, map[string]int{}
 	for _, a := range alerts {
 		if a.State == "firing" {
-			o.Alerts = append(o.Alerts, a.raised())
+			o.Alerts = append(o.Alerts, a)
 		}
 	}
 	for _, r := range page.Runs {

@@ -3,7 +3,9 @@ package look
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,8 +15,9 @@ import (
 
 // Watch asks the services again and again. Each of them is asked by one goroutine at a time.
 type Watch struct {
-	settings *settings.Settings
-	heard    map[string]heard // the seeds of a run, as they were asked for last
+	settings            *settings.Settings
+	weatherlight, nissa link
+	heard               map[string]heard // the seeds of a run, as they were asked for last
 }
 
 // heard are the seeds of a run until something new is heard of it.
@@ -37,17 +40,22 @@ func NewWatch() (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Watch{settings: resolved, heard: map[string]heard{}}, nil
+	return &Watch{
+		settings: resolved, weatherlight: link{find: ask.Weatherlight}, nissa: link{find: ask.Nissa}, heard: map[string]heard{},
+	}, nil
+}
+
+// Close ends the connections, once nobody asks any more.
+func (w *Watch) Close() {
+	w.weatherlight.close()
+	w.nissa.close()
 }
 
 // Weatherlight asks the foundation service what it shows of itself.
 func (w *Watch) Weatherlight(ctx context.Context) (*Service, error) {
-	service, err := ask.Weatherlight(w.settings)
-	if err != nil {
-		return nil, err
-	}
 	var said Service
-	if err := service.Get(ctx, "/status", nil, &said); err != nil {
+	err := w.weatherlight.ask(w.settings, func(service *ask.Service) error { return service.Get(ctx, "/status", nil, &said) })
+	if err != nil {
 		return nil, err
 	}
 	return &said, nil
@@ -58,11 +66,15 @@ const feedLength = 200
 
 // Nissa asks what is known of runs. Of a run of which nothing new was heard the seeds are not
 // asked for again.
-func (w *Watch) Nissa(ctx context.Context) (*Known, error) {
-	service, err := ask.Nissa(w.settings)
-	if err != nil {
-		return nil, err
-	}
+func (w *Watch) Nissa(ctx context.Context) (known *Known, err error) {
+	err = w.nissa.ask(w.settings, func(service *ask.Service) error {
+		known, err = w.known(ctx, service)
+		return err
+	})
+	return known, err
+}
+
+func (w *Watch) known(ctx context.Context, service *ask.Service) (*Known, error) {
 	var runs struct{ Runs []Run }
 	if err := service.Get(ctx, "/api/runs", url.Values{"limit": {strconv.Itoa(mostRuns)}}, &runs); err != nil {
 		return nil, err
@@ -72,32 +84,13 @@ func (w *Watch) Nissa(ctx context.Context) (*Known, error) {
 		return nil, err
 	}
 	known := &Known{Runs: runs.Runs, Events: feed.Events}
-	if known.Raised, err = firing(ctx, service); err != nil {
+	alerts, err := Alerts(ctx, service)
+	if err != nil {
 		return nil, err
 	}
+	known.Raised = slices.DeleteFunc(alerts, over)
 	known.Seeds, err = w.seeds(ctx, service, runs.Runs)
 	return known, err
-}
-
-// alertsOf are Nissa's alerts; one without rules has none.
-func alertsOf(ctx context.Context, service *ask.Service) ([]alert, error) {
-	var page struct{ Alerts []alert }
-	err := service.Get(ctx, "/api/alerts", nil, &page)
-	if refused := (*ask.RefusedError)(nil); errors.As(err, &refused) {
-		return nil, nil
-	}
-	return page.Alerts, err
-}
-
-// firing are the alerts that fire, or are about to.
-func firing(ctx context.Context, service *ask.Service) (found []Raised, err error) {
-	alerts, err := alertsOf(ctx, service)
-	for _, a := range alerts {
-		if a.State == "firing" || a.State == "pending" {
-			found = append(found, a.raised())
-		}
-	}
-	return found, err
 }
 
 func (w *Watch) seeds(ctx context.Context, service *ask.Service, runs []Run) (seeds []Seed, err error) {
@@ -119,4 +112,35 @@ func (w *Watch) seeds(ctx context.Context, service *ask.Service, runs []Run) (se
 	}
 	w.heard = still
 	return seeds, nil
+}
+
+// link is a service that is asked again and again.
+type link struct {
+	find    func(*settings.Settings) (*ask.Service, error)
+	service *ask.Service
+}
+
+// ask asks over a connection that stays. The token and whom to trust are read again after the service
+// let nobody in, or was not reached: they may be others by now.
+func (l *link) ask(resolved *settings.Settings, question func(*ask.Service) error) (err error) {
+	if l.service == nil {
+		if l.service, err = l.find(resolved); err != nil {
+			return err
+		}
+		l.service.Keep()
+	}
+	err = question(l.service)
+	refused, is := errors.AsType[*ask.RefusedError](err)
+	shut := is && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden)
+	if _, away := errors.AsType[*ask.UnreachableError](err); shut || away {
+		l.close()
+	}
+	return err
+}
+
+func (l *link) close() {
+	if l.service != nil {
+		l.service.Close()
+		l.service = nil
+	}
 }

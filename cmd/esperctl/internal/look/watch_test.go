@@ -1,12 +1,16 @@
 package look
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -66,6 +70,7 @@ func TestWatchAsksForSeedsWhenSomethingIsNew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer watch.Close()
 	for _, step := range []struct {
 		runs  []string
 		asked []string
@@ -85,5 +90,64 @@ func TestWatchAsksForSeedsWhenSomethingIsNew(t *testing.T) {
 		if asked := s.askedForSeeds(); !slices.Equal(asked, step.asked) {
 			t.Errorf("%v: asked for the seeds of %v, want %v", step.runs, asked, step.asked)
 		}
+	}
+}
+
+// TestWatchStaysConnected: a new connection for each of up to 23 questions, every 2 s, costs both ends
+// more than the answers do.
+func TestWatchStaysConnected(t *testing.T) {
+	var token atomic.Value
+	opened, closed := make(chan struct{}, 100), make(chan struct{}, 100)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+token.Load().(string) {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+		_, _ = fmt.Fprint(w, "{}")
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			opened <- struct{}{}
+		case http.StateClosed:
+			closed <- struct{}{}
+		default:
+		}
+	}
+	server.Start()
+	defer server.Close()
+	t.Chdir(t.TempDir())
+	for _, env := range []string{"NISSA", "WEATHERLIGHT"} {
+		t.Setenv(env+"_URL", server.URL)
+		t.Setenv(env+"_HTTP_TOKEN_FILE", "token")
+	}
+	turn := func(to string) {
+		token.Store(to)
+		if err := os.WriteFile("token", []byte(to), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	turn("the-first-token-of-tests")
+	watch, err := NewWatch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() error {
+		_, err := watch.Nissa(t.Context())
+		_, other := watch.Weatherlight(t.Context())
+		return errors.Join(err, other)
+	}
+	if err := errors.Join(ask(), ask(), ask()); err != nil || len(opened) != 2 {
+		t.Errorf("it opened %d connections for two services, %v", len(opened), err)
+	}
+	turn("the-second-token-of-tests")
+	if err := ask(); err == nil {
+		t.Error("the service let it in by the token from before")
+	}
+	if err := ask(); err != nil {
+		t.Errorf("the token is another now: %v", err)
+	}
+	watch.Close()
+	for range len(opened) {
+		<-closed
 	}
 }

@@ -53,6 +53,7 @@ func New(bus streams.Bus) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer watch.Close()
 			return stay(command.Context(), out, watch, bus, pause)
 		},
 	}
