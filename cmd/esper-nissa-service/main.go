@@ -71,7 +71,7 @@ func importRuns(ctx context.Context, path string, parts bool) error {
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return err
+		return process.CannotRead(path, err)
 	}
 	defer file.Close()
 	ids, err := nissa.Import(ctx, store(resolved.Nissa), file, parts)
