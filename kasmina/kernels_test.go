@@ -167,9 +167,7 @@ func TestSlotThatChangedMeanwhileFailsTheInterfaceGate(t *testing.T) {
 	w.report()
 	w.decide(w.ready(w.lastRequest()))
 	w.wantStage("s", lifecycle.Embargoed)
-	if _, attributes := w.told("gate_failure"); attributes["reason"] != "interface checks incomplete" {
-		t.Errorf("event %v", attributes)
-	}
+	w.wantTold("gate_failure", "interface checks incomplete")
 }
 
 func TestWithoutAPathOrAURLNothingIsOrdered(t *testing.T) {
@@ -198,9 +196,7 @@ func TestFailedAttachSpeaksAgainstABlueprintOnlyWhereTheKernelIsAtFault(t *testi
 			w.decide(w.ready(w.lastRequest()))
 			w.report()
 			w.wantStage("s", lifecycle.Embargoed)
-			if _, attributes := w.told("gate_failure"); attributes["reason"] != failure.Reason() {
-				t.Errorf("event %v", attributes)
-			}
+			w.wantTold("gate_failure", failure.Reason())
 			if got := len(WrittenOff(w.record)) == 1; got != failure.OfKernel() {
 				t.Errorf("written off: %v", WrittenOff(w.record))
 			}

@@ -76,9 +76,7 @@ func TestSecondTrainerIsRefusedByNameAndTakesOverInSilence(t *testing.T) {
 	w.now = w.now.Add(time.Second)
 	w.decide(other.report(w.now))
 	w.wantStage("s", lifecycle.Embargoed)
-	if _, attributes := w.told("rollback_ready"); attributes["reason"] != "trainer_restarted" {
-		t.Errorf("event %v", attributes)
-	}
+	w.wantTold("rollback_ready", "trainer_restarted")
 	if refused := NewView(w.record).Refused; len(refused) != 0 {
 		t.Errorf("the trainer that leads is still among those refused: %v", refused)
 	}
@@ -328,9 +326,7 @@ func TestOrderWithoutEffectIsSentAnewAndThenEndsItsSeed(t *testing.T) {
 	if len(numbers) != 1+maxRenewals || !slices.IsSorted(numbers) || len(slices.Compact(numbers)) != len(numbers) {
 		t.Errorf("blend was ordered under %v", numbers)
 	}
-	if _, attributes := w.told("gate_failure"); attributes["reason"] != "order_without_effect" {
-		t.Errorf("event %v", attributes)
-	}
+	w.wantTold("gate_failure", "order_without_effect")
 }
 
 func TestDropIsRepeatedUntilTheSeedIsGone(t *testing.T) {
