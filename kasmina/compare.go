@@ -212,8 +212,11 @@ func (st *step) adopt(id string, e *entry, rc *reading) {
 		Kernel:   kernelState{Checksum: strings.ToLower(graft.Checksum)},
 		Progress: evidence.NewProgress(),
 	}
-	if st.r.Emergency.Level >= pausingLevel {
+	switch {
+	case st.r.Emergency.Level >= pausingLevel:
 		s.Paused = pausedByEmergency
+	case rc.rebuilt && e.paused: // an operator may have taken it out
+		s.Paused = pausedByEither
 	}
 	s.hear(e)
 	st.forgetOrders(id, classStage, classPause, classEnd)

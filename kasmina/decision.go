@@ -162,8 +162,8 @@ func lives(seeds []*seed) (ids []string) {
 	return ids
 }
 
-// held are the ids of the seeds that the controller keeps out of the output. What the release
-// before left may be an operator's: that is lifted only if the controller remembers it.
+// held are the ids of the seeds that the controller keeps out of the output. One of which nobody
+// knows who took it out may be an operator's: that is lifted only if the controller remembers it.
 func held(seeds []*seed) (ids []string) {
 	for _, s := range seeds {
 		if s.Paused&pausedByController != 0 {

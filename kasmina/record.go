@@ -147,7 +147,7 @@ type wait struct {
 type pauseCause uint8
 
 const (
-	pausedByEither pauseCause = 1 << iota // a command's, of the release before, which told nobody apart
+	pausedByEither pauseCause = 1 << iota // a command's of which nobody knows whose: of the release before, or of a record that was lost
 	pausedByIsolation
 	pausedByEmergency
 	pausedByController

@@ -277,6 +277,33 @@ func TestR8_KeptSeedOutlivesARecordThatWasLost(t *testing.T) {
 	w.wantGrafted("kept", "young")
 }
 
+// Nobody but who took a seed out of the output, or an operator, puts it back.
+func TestPauseOutlivesARecordThatWasLost(t *testing.T) {
+	t.Parallel()
+	for _, by := range []string{issuedByTamiyo, "operator"} {
+		w := newWorld(t)
+		w.meet()
+		w.plant("s")
+		w.grow("s", lifecycle.Blending)
+		issued := func(c *leyline.AdaptationCommand) {
+			c.CommandType, c.IssuedBy = leyline.CommandType_COMMAND_PAUSE, by
+		}
+		w.accepts(w.command(0, "s", issued))
+		w.report()
+		w.record = nil
+		orders := len(w.orders)
+		w.report()
+		w.report()
+		if later := w.orders[orders:]; len(later) > 0 || w.record.find("s").Paused == 0 || !w.record.find("s").Out {
+			t.Errorf("paused by %s, and then %+v: %+v", by, w.record.find("s"), later)
+		}
+		w.accepts(w.command(0, "s", issued, annotate(annotationResume, "true")))
+		if last := w.orders[len(w.orders)-1]; last.Kind != trainer.Resume {
+			t.Errorf("it does not come back: %+v", last)
+		}
+	}
+}
+
 // These tests held the defects that they were named after; what a user needs of
 // each is held here.
 func TestR28_CommandsThatWereOnlyToldAreCarriedOut(t *testing.T) {

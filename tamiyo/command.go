@@ -109,6 +109,9 @@ func (e *evaluation) command(
 	if s.Slot != "" {
 		command.Annotations[trainer.AnnotationSlot] = s.Slot
 	}
+	if cause == causeAsked {
+		command.Annotations["policy_answer"] = e.deciding.actions[s.ID].String()
+	}
 	return command
 }
 

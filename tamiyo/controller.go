@@ -112,7 +112,7 @@ func (e *evaluation) run(former *Record, place place) {
 	e.assessRisk()
 	watcher{e}.observe()
 	if e.state.Grows {
-		e.steerSeeds()
+		steerer{e}.steerSeeds()
 		e.germinatePlanned()
 	}
 	explain(e.commands, e.reports, e.plan.fired(e.verdict))

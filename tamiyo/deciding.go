@@ -4,14 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"math"
 	"slices"
 
 	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
 )
 
-// Policy weighs blueprints in place of the controller's own worth. The same rows always
-// give the same answers.
+// Policy weighs what may be begun in place of the controller's own worth, and says what is to
+// become of living seeds. The same rows always give the same answers.
 type Policy interface {
 	Version() string
 	// Judge answers rows of features, one for each, each as wide as they are. An error that
@@ -28,9 +27,11 @@ type deciding struct {
 	active, shadow Policy
 
 	looked   []looked
-	denied   bool // its breaker keeps the one that decides from being asked, and the rules decide in its place
-	answered bool // the one that decides did, at a slot
-	late     bool // the step ran out of time over it
+	living   []seed            // that they are asked about
+	actions  map[string]action // of the one that decides, by seed
+	denied   bool              // its breaker keeps the one that decides from being asked, and the rules decide in its place
+	answered bool              // the one that decides did
+	late     bool              // the step ran out of time over it
 }
 
 // admit sets the policies of a pass. One that was late too often is not asked for a while: that one,
@@ -69,65 +70,6 @@ func (d deciding) version() string {
 	return cmp.Or(VersionOf(d.active), DefaultPolicyVersion)
 }
 
-// Columns of a policy's answer. docs/controller.md has them, and those of the features.
-const (
-	answerWorth  = iota // above 0: begin a seed of it; the highest is begun
-	answerRisk          // 0..1
-	answerConvex        // of the two blends the higher one is asked for
-	answerResidual
-	// AnswerColumns is how many of an answer count.
-	AnswerColumns
-)
-
-// Columns of a row.
-const (
-	FeatureColumns = 24
-	FeatureWorth   = FeatureColumns - 1 // by the controller's own formula
-)
-
-// features are what a policy is told of a blueprint that is considered for a slot.
-func (e planner) features(c considered) []float32 {
-	row := make([]float32, FeatureColumns)
-	shape := e.state.Slots[c.slot]
-	set := func(column int, value float64) {
-		if finite(value) {
-			row[column] = float32(min(max(value, -8), 8))
-		}
-	}
-	set(0, 1)
-	set(1, float64(e.record.Loss.Stalled)/float64(e.config.Patience))
-	if e.loss.delta.Known {
-		set(2, 1)
-		set(3, e.loss.delta.Value)
-	}
-	set(4, math.Log10(1+float64(e.record.Epoch)))
-	set(5, float64(e.record.growing())/float64(e.config.MaxGrowing))
-	if kind := len(shape); kind >= 1 && kind <= 3 {
-		set(5+kind, 1) // 6: features, 7: sequence, 8: image
-	}
-	set(9, math.Log10(slotWidth(shape)))
-	set(10, math.Log10(1+float64(max(c.candidate.ParameterCount, 0))))
-	set(11, math.Log10(1+float64(max(c.candidate.MultiplyAdds, 0))))
-	set(12, capacity(float64(c.candidate.ParameterCount), shape))
-	set(13, c.cost)
-	set(14, c.candidate.facts(true).EffectiveRisk())
-	set(15, float64(c.candidate.Stage))
-	if c.candidate.Misfit {
-		set(16, 1)
-	}
-	if c.candidate.BSDS != nil {
-		set(17, 1)
-		set(18, float64(c.candidate.BSDS.GetHazardBand()))
-	}
-	earned := c.candidate.Earned
-	set(19, math.Log10(1+float64(max(earned.Tried, 0))))
-	set(20, float64(max(earned.Kept, 0))/float64(max(earned.Tried, earned.Kept, 1)))
-	set(21, positive(earned.Gain))
-	set(22, float64(c.setbacks))
-	set(FeatureWorth, c.worth)
-	return row
-}
-
 // beginnable are those of a ranking that might be begun: the refused stand last.
 func beginnable(ranked []considered) []considered {
 	if refused := slices.IndexFunc(ranked, func(c considered) bool { return c.refusal != "" }); refused >= 0 {
@@ -139,7 +81,7 @@ func beginnable(ranked []considered) []considered {
 func (e planner) rows(open []considered) [][]float32 {
 	rows := make([][]float32, len(open))
 	for i, c := range open {
-		rows[i] = e.features(c)
+		rows[i] = e.ofCandidate(c)
 	}
 	return rows
 }
@@ -190,47 +132,64 @@ func (e planner) weigh(ranked []considered) []considered {
 	decided := ranked
 	if active := e.deciding.active; active != nil && len(open) > 0 {
 		weighed, err := e.consult(active, ranked)
-		switch {
-		case err == nil:
-			e.deciding.answered, decided = true, weighed
-		case errors.Is(err, context.DeadlineExceeded):
-			e.deciding.late, e.plan.unjudged = true, true
-			e.candidates = func([]int) ([]Candidate, error) { return nil, errLate }
-		default:
-			e.plan.unjudged = true
+		if err == nil {
+			decided = weighed
 		}
-		e.tellFailed(active, err)
+		e.heard(active, err)
 	}
 	e.deciding.looked = append(e.deciding.looked, looked{ranked, decided})
 	return decided
 }
 
-func (e planner) tellFailed(policy Policy, err error) {
-	if err != nil {
-		e.event("policy_failed", levelWarning, "training_run_id", e.record.Run,
-			"policy_version", VersionOf(policy), "reason", clipped(err.Error()))
+// heard takes note of how the policy that decides answered.
+func (e planner) heard(active Policy, err error) {
+	switch {
+	case err == nil:
+		e.deciding.answered = true
+		return
+	case errors.Is(err, context.DeadlineExceeded):
+		e.deciding.late = true
+		e.candidates = func([]int) ([]Candidate, error) { return nil, errLate }
 	}
+	e.plan.unjudged = true
+	e.tellFailed(active, err)
+}
+
+func (e planner) tellFailed(policy Policy, err error) {
+	e.event("policy_failed", levelWarning, "training_run_id", e.record.Run,
+		"policy_version", VersionOf(policy), "reason", clipped(err.Error()))
 }
 
 // compareShadow tells what the policy in the shadow would have begun, and what was, each with
-// what the rules make of its risk. It comes last: what it takes of the step, nothing waits for.
+// what the rules make of its risk, and what it would have had become of living seeds. It comes
+// last: what it takes of the step, nothing waits for.
 func (e planner) compareShadow() {
 	shadow := e.deciding.shadow
 	if shadow == nil {
 		return
 	}
-	var beside plan
+	if err := errors.Join(e.compareSlots(shadow), e.compareSeeds(shadow)); err != nil {
+		e.tellFailed(shadow, err)
+	}
+}
+
+func (e planner) compareSlots(shadow Policy) (failure error) {
+	var begins []considered
 	var would []string
 	for _, at := range e.deciding.looked {
 		weighed, err := e.consult(shadow, at.ranked)
 		if err != nil {
-			e.tellFailed(shadow, err)
+			failure = err
 			break
 		}
 		would = append(would, begun(weighed))
 		if len(weighed) > 0 && weighed[0].begins() {
-			beside.choose(weighed[0])
+			begins = append(begins, weighed[0])
 		}
+	}
+	var beside plan
+	for _, best := range byWorth(begins)[:min(len(begins), e.spare())] {
+		beside.choose(best)
 	}
 	didHold, wouldHold := e.deciding.late || holds(e.plan.policyRisk()), holds(beside.policyRisk())
 	for i := range would {
@@ -238,11 +197,15 @@ func (e planner) compareShadow() {
 		if len(at.ranked) == 0 || at.ranked[0].refusal != "" {
 			continue
 		}
-		would, did := unless(wouldHold, would[i]), unless(didHold, begun(at.decided))
-		e.record.Shadow = e.record.Shadow.compared(VersionOf(shadow), would == did)
-		e.event("policy_shadow", levelInfo, "training_run_id", e.record.Run, "policy_version", VersionOf(shadow),
-			"would", would, "would_have", did)
+		e.compared(shadow, unless(wouldHold, would[i]), unless(didHold, begun(at.decided)))
 	}
+	return failure
+}
+
+func (e planner) compared(shadow Policy, would, did string) {
+	e.record.Shadow = e.record.Shadow.compared(VersionOf(shadow), would == did)
+	e.event("policy_shadow", levelInfo, "training_run_id", e.record.Run, "policy_version", VersionOf(shadow),
+		"would", would, "would_have", did)
 }
 
 // holds says whether the rules have no seed begun at such a risk.

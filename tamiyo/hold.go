@@ -56,10 +56,15 @@ func (s seed) asked(out bool, e *evaluation) seed {
 	return s
 }
 
-func (e *evaluation) pause(s seed) seed {
+// pause asks for a seed to leave the output: for a rule, or else for a policy.
+func (e *evaluation) pause(s seed, forRule bool) seed {
 	s = s.asked(true, e)
-	e.pausedBy = cmp.Or(e.verdict.Reason, e.record.Conservative.Reason, causeConservative)
-	e.issue(e.pauseCommand(s, e.pausedBy), s.Blueprint)
+	cause := causeAsked
+	if forRule {
+		e.pausedBy = cmp.Or(e.verdict.Reason, e.record.Conservative.Reason, causeConservative)
+		cause = e.pausedBy
+	}
+	e.issue(e.pauseCommand(s, cause), s.Blueprint)
 	return s
 }
 

@@ -147,7 +147,7 @@ func renamed(state State, record *Record) State {
 func TestDecisions(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		config := Config{MaxGrowing: rapid.IntRange(0, 3).Draw(t, "growing")}
+		config := Config{MaxGrowing: rapid.IntRange(0, 3).Draw(t, "growing"), Policies: drawPolicies(t)}
 		here, there := NewController(config), NewController(config)
 		var record *Record
 		issued, reported := map[string]bool{}, map[string]bool{}
@@ -170,6 +170,7 @@ func TestDecisions(t *testing.T) {
 			}
 			checkCommands(t, state, decision.Commands, issued)
 			checkUntold(t, step, record, decision)
+			checkEarned(t, state, decision)
 			for _, report := range decision.Reports {
 				if reported[report.GetReportId()] {
 					t.Fatalf("report id %s used twice", report.GetReportId())
@@ -185,6 +186,24 @@ func TestDecisions(t *testing.T) {
 			}
 		}
 	})
+}
+
+// drawPolicies draws what decides and what stands in the shadow; either may say anything.
+func drawPolicies(t *rapid.T) func() (active, shadow Policy) {
+	draw := func(name string) *judge {
+		if rapid.Bool().Draw(t, name) {
+			return nil
+		}
+		tilts := rapid.SliceOfN(rapid.Float32Range(-2, 2), AnswerColumns, AnswerColumns).Draw(t, name+" says")
+		return &judge{version: name, answer: func(row []float32) []float32 {
+			answer := slices.Clone(tilts)
+			for i := range answer {
+				answer[i] += row[10]/8 - row[27]/8 + row[30]*answer[i] // it differs from one to the other
+			}
+			return answer
+		}}
+	}
+	return decidedBy(draw("active"), draw("shadow"))
 }
 
 func encoded(t *rapid.T, record *Record) string {
@@ -238,6 +257,19 @@ func checkUntold(t *rapid.T, step step, before *Record, decision Decision) {
 	lives := func(s seed) bool { return !s.Ended && !s.awaited() && s.Blueprint != "" }
 	if slices.Contains(events(decision), eventExited) && slices.ContainsFunc(decision.Record.Seeds, lives) {
 		t.Fatalf("the library is silent, and conservative mode ends: %+v", decision.Record)
+	}
+}
+
+// checkEarned: whoever asks for it, what is kept has been measured, and is better.
+func checkEarned(t *rapid.T, state State, decision Decision) {
+	for _, command := range decision.Commands {
+		if command.GetSeedOperation().GetOperation() != leyline.SeedOperation_SEED_OP_FOSSILIZE {
+			continue
+		}
+		s, _ := decision.Record.seed(command.GetTargetSeedId())
+		if s.Stage != stageProbationary || s.Improving == 0 || !s.Evidence.Better || s.Regressing > 0 {
+			t.Fatalf("kept, and it is %+v: %v", s, state.Packet)
+		}
 	}
 }
 

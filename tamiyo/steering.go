@@ -1,6 +1,7 @@
 package tamiyo
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
@@ -13,17 +14,21 @@ const (
 	causeGain       = "seed_improved"
 	causeRegression = "seed_regressed"
 	causeAge        = "seed_stuck"
+	causeAsked      = "policy_asked"
 	causeNoEffect   = "germination_without_effect"
 	causeRestarted  = "trainer_restarted"
 
 	causeConservative = "conservative_mode"
 )
 
+// steerer says what becomes of the living seeds of an evaluation.
+type steerer struct{ *evaluation }
+
 // regressionEpochs of loss in a row cull a seed.
 const regressionEpochs = 2
 
 // steerSeeds gives each living seed at most one command.
-func (e *evaluation) steerSeeds() {
+func (e steerer) steerSeeds() {
 	for _, s := range slices.Clone(e.record.Seeds) {
 		if !s.Ended && !s.awaited() {
 			e.record.put(e.steer(s))
@@ -32,7 +37,7 @@ func (e *evaluation) steerSeeds() {
 }
 
 // steer looks at what is wrong before it looks at what is well.
-func (e *evaluation) steer(s seed) seed {
+func (e steerer) steer(s seed) seed {
 	restrained := e.conservative() || e.verdict.Effect >= rules.Pause
 	if s.Pending.waits() && !e.lapsed(s) {
 		if !restrained || s.Pending.Operation != opFossilize {
@@ -41,15 +46,20 @@ func (e *evaluation) steer(s seed) seed {
 		s.Pending = pending{} // what is paused is not kept, and is asked for again
 	}
 	frozen := restrained || e.verdict.Effect >= rules.Freeze
-	operation, cause := e.judge(s)
+	asked := e.allowed(s, frozen)
+	out := restrained || asked == actPause
+	if asked == actPause && s.Paused && s.Hold.Out {
+		s.Age++ // a policy cannot keep a slot for ever
+	}
+	operation, cause := e.judge(s, asked)
 	switch {
 	case operation == opCull:
 		return e.order(s, opCull, cause)
 	case e.state.Lives != nil && !e.state.Lives(s.ID):
 		return s // it is on its way out, by Kasmina's order or by itself
-	case restrained && pausable(s.Stage) && (!s.Paused || unheeded(e, s)):
-		return e.pause(s)
-	case !frozen && !e.record.Unrest.holds() && (s.Paused || unheeded(e, s) && (s.Hold.Attempts < maxResumes || held(e, s))):
+	case out && pausable(s.Stage) && (!s.Paused || unheeded(e.evaluation, s)):
+		return e.pause(s, restrained)
+	case !out && !frozen && !e.record.Unrest.holds() && e.comesBack(s):
 		return e.resume(s)
 	case !frozen && operation == opFossilize:
 		return e.order(s, opFossilize, cause)
@@ -58,17 +68,52 @@ func (e *evaluation) steer(s seed) seed {
 	}
 }
 
-// judge goes by the seed's record.
-func (e *evaluation) judge(s seed) (operation, string) {
+// comesBack says whether a seed that nothing keeps out is to be asked back.
+func (e steerer) comesBack(s seed) bool {
+	again := s.Hold.Attempts < maxResumes || held(e.evaluation, s)
+	return s.Paused || again && unheeded(e.evaluation, s)
+}
+
+// allowed is what a policy asks for of a seed, as far as the rules allow it in this pass.
+func (e steerer) allowed(s seed, frozen bool) act {
+	asked := e.deciding.actions[s.ID]
+	var reason string
+	switch {
+	case asked.act == actNone:
+		return actNone
+	case frozen:
+		reason = cmp.Or(e.verdict.Reason, e.record.Conservative.Reason, causeConservative)
+	case asked.act != actPause && (s.Paused || s.Hold.Out):
+		reason = "paused"
+	case asked.act == actKeep && s.Improving == 0:
+		reason = "no_gain"
+	default:
+		return asked.act
+	}
+	e.withhold(s, asked, reason)
+	return actNone
+}
+
+// judge goes by the seed's record, and by what a policy asks for beside it.
+func (e steerer) judge(s seed, asked act) (operation, string) {
 	improved := s.Stage == stageProbationary && s.Improving >= e.config.ProbationEpochs
+	old := s.Age >= e.config.MaxAgeEpochs
 	switch {
 	case !e.commandable(s):
 		return opNone, ""
 	case s.Regressing >= regressionEpochs:
 		return opCull, causeRegression
+	case asked == actCull:
+		return opCull, causeAsked
+	case asked == actPause && old:
+		return opCull, causeAge
+	case asked == actPause:
+		return opNone, ""
 	case improved:
 		return opFossilize, causeGain
-	case s.Age >= e.config.MaxAgeEpochs && !s.Paused && !s.Hold.Out:
+	case asked == actKeep && s.Improving > 0:
+		return opFossilize, causeAsked
+	case old && !s.Paused && !s.Hold.Out:
 		return opCull, causeAge
 	default:
 		return opNone, ""

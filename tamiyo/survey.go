@@ -52,7 +52,11 @@ func (e *evaluation) survey() {
 	p.knowSeeds(denied)
 	defer p.settleQuestions()
 	halted := e.state.Packet.GetTrainingMetrics()[trainer.MetricHalted] >= 1
-	if halted || e.state.Closed != "" || e.conservative() && (e.config.Conservative || e.record.Unrest.Calm+1 < e.config.HoldDownEpochs) {
+	if halted || e.conservative() && (e.config.Conservative || e.record.Unrest.Calm+1 < e.config.HoldDownEpochs) {
+		return
+	}
+	p.askOfSeeds()
+	if e.state.Closed != "" {
 		return
 	}
 	p.planRepeats()
@@ -176,17 +180,20 @@ func (e planner) refused(id string) (rules.Finding, bool) {
 }
 
 // room says whether one more seed may grow beside those that are planned.
-func (e planner) room() bool {
-	planned := len(e.plan.seeds)
-	return e.record.growing()+planned < e.config.MaxGrowing && len(e.record.Seeds)+planned < e.config.MaxSeeds
+func (e planner) room() bool { return len(e.plan.seeds) < e.spare() }
+
+// spare is how many seeds there are for those that grow.
+func (e planner) spare() int {
+	return max(min(e.config.MaxGrowing-e.record.growing(), e.config.MaxSeeds-len(e.record.Seeds)), 0)
 }
 
-// maxVain bounds the slots that a pass looks at in vain. A policy of the largest size that may
-// decide takes about a quarter of a step for one.
-const maxVain = 4
+// maxLooked bounds the slots that a pass looks at in vain, and of which a policy chooses one. A
+// policy of the largest size that may decide takes about a quarter of a step for one.
+const maxLooked = 4
 
 // fillSlots goes through the free slots in their order. What may grow at one is asked only when it
-// is its turn: to know it may mean to compile.
+// is its turn: to know it may mean to compile. The rules take the first at which something is
+// worth a seed, a policy that of several at which it sees most.
 func (e planner) fillSlots(denied bool) {
 	turns := e.record.Turns(e.state.Slots)
 	at := e.record.InVain
@@ -196,14 +203,39 @@ func (e planner) fillSlots(denied bool) {
 	if at == 0 {
 		e.record.Waited, e.record.Unknown = false, false
 	}
-	for vain := 0; at < len(turns) && vain < maxVain && e.room() && !e.plan.overdue; at++ {
-		if !e.fillSlot(turns[at], denied) {
-			vain++
+	var found []considered
+	for looks := 0; at < len(turns) && looks < maxLooked && e.room() && !e.plan.overdue; at++ {
+		best, state := e.lookAt(turns[at], denied)
+		switch {
+		case state == slotUnknown:
+		case state == slotBegins && e.deciding.active == nil:
+			e.plan.choose(best)
+		case state == slotBegins:
+			found = append(found, best)
+			looks++
+		default:
+			looks++
 		}
 	}
+	if !e.plan.unjudged {
+		found = byWorth(found)
+	}
+	for _, best := range found[:min(len(found), e.spare())] {
+		e.plan.choose(best)
+	}
+	e.settleTurns(at, len(turns))
+}
+
+// byWorth has the highest worth first.
+func byWorth(found []considered) []considered {
+	return slices.SortedStableFunc(slices.Values(found), func(a, b considered) int { return cmp.Compare(b.worth, a.worth) })
+}
+
+// settleTurns remembers where the next report goes on.
+func (e planner) settleTurns(at, all int) {
 	e.record.Waited = e.record.Waited || e.plan.waits
 	e.record.Unknown = e.record.Unknown || e.plan.unknown != nil
-	looked := at == len(turns) // at all of them, be it in several reports
+	looked := at == all // at all of them, be it in several reports
 	switch {
 	case len(e.plan.seeds) > 0: // one that a rule holds back keeps its turn
 	case looked:
@@ -216,8 +248,15 @@ func (e planner) fillSlots(denied bool) {
 	}
 }
 
-// fillSlot says whether it was not in vain: a seed may be begun, or it is not known yet.
-func (e planner) fillSlot(name string, denied bool) bool {
+// What came of a look at a slot.
+const (
+	slotInVain = iota
+	slotUnknown
+	slotBegins
+)
+
+// lookAt finds what is best at a slot, and says whether a seed of it may be begun.
+func (e planner) lookAt(name string, denied bool) (best considered, came int) {
 	e.plan.asked = true
 	candidates, err := e.ask(name, denied)
 	if err != nil {
@@ -225,7 +264,7 @@ func (e planner) fillSlot(name string, denied bool) bool {
 		if e.plan.unknown == nil {
 			e.plan.unknown, e.plan.unknownSlot = err, name
 		}
-		return true
+		return considered{}, slotUnknown
 	}
 	e.price(e.state.Slots[name], candidates)
 	ranked := rank(name, e.state.Slots[name], candidates, e.record.Slots[name],
@@ -234,13 +273,12 @@ func (e planner) fillSlot(name string, denied bool) bool {
 	e.plan.considered = append(e.plan.considered, ranked...)
 	switch {
 	case len(ranked) == 0 || ranked[0].refusal != "":
-		return false
+		return considered{}, slotInVain
 	case ranked[0].begins():
-		e.plan.choose(ranked[0])
-		return true
+		return ranked[0], slotBegins
 	default:
 		e.plan.waits = true
-		return false
+		return considered{}, slotInVain
 	}
 }
 

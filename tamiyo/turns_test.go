@@ -38,15 +38,15 @@ func TestFewSlotsAreLookedAtInVainInOneReport(t *testing.T) {
 	for i := range 20 {
 		*asked = nil
 		decision := r.report(1)
-		if len(*asked) != maxVain || len(decision.Commands) > 0 {
+		if len(*asked) != maxLooked || len(decision.Commands) > 0 {
 			t.Fatalf("report %d asks about slots %v, %v", i, *asked, operations(decision))
 		}
 		if slices.Contains(events(decision), "no_seed_candidates") {
-			if starved++; i != 40/maxVain-1 {
+			if starved++; i != 40/maxLooked-1 {
 				t.Errorf("starved is told after %d reports", i+1)
 			}
 		}
-		turns, want = append(turns, *asked...), append(want, (i*maxVain)%40, (i*maxVain+1)%40, (i*maxVain+2)%40, (i*maxVain+3)%40)
+		turns, want = append(turns, *asked...), append(want, (i*maxLooked)%40, (i*maxLooked+1)%40, (i*maxLooked+2)%40, (i*maxLooked+3)%40)
 	}
 	if !slices.Equal(turns, want) || starved != 1 {
 		t.Errorf("turns %v, starved %d times", turns, starved)
@@ -71,7 +71,7 @@ func TestSlotsWhereSeedsAreBegunAreNotInVain(t *testing.T) {
 	}
 	r.stall()
 	begun := 0
-	for _, want := range []int{3 * (maxVain - 1), 0, 3 * maxVain} { // the next ones go on behind those in vain
+	for _, want := range []int{3 * (maxLooked - 1), 0, 3 * maxLooked} { // the next ones go on behind those in vain
 		if got := len(r.decisions[len(r.decisions)-1].Commands); got != want {
 			t.Errorf("%d seeds are begun beside %d, want %d", got, begun, want)
 		}
@@ -118,7 +118,7 @@ func TestNothingIsAFamineUntilAllSlotsWereLookedAtInVain(t *testing.T) {
 		unknown     func(slot int) bool
 		unavailable int
 	}{
-		"the policy waits":   {func(slot int) bool { return slot < maxVain }, func(int) bool { return false }, 0},
+		"the policy waits":   {func(slot int) bool { return slot < maxLooked }, func(int) bool { return false }, 0},
 		"one is not known":   {func(int) bool { return false }, func(slot int) bool { return slot == 0 }, 1},
 		"another is neither": {func(slot int) bool { return slot == 9 }, func(slot int) bool { return slot == 5 }, 1},
 	} {

@@ -20,8 +20,8 @@ func newPolicyCompare() *cobra.Command {
 		Use:   "compare [URL]",
 		Short: "Compare the policy in the shadow with what decided, in all runs that the service knows",
 		Long: `Compares the policy in the shadow with what decided, in all runs that the service knows: how
-often both would have begun the same at a slot. Without a URL it asks the foundation service
-at WEATHERLIGHT_HTTP_ADDR.`,
+often both would have begun the same at a slot, or have had the same become of a living seed.
+Without a URL it asks the foundation service at WEATHERLIGHT_HTTP_ADDR.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			service, err := weatherlightAt(args)

@@ -10,17 +10,23 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/kernel"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
 )
 
-// policyFile writes a policy that begins whatever the rules put first, and sees no risk.
+// policyFile writes a policy that begins whatever the rules put first, sees no risk, and has each
+// seed culled that has come into the host.
 func policyFile(t *testing.T) string {
 	t.Helper()
-	const features = 24
-	mask := make([]float32, features)
-	mask[0] = 1 // of the row, whose first feature is 1
+	const features = network.Features
+	const (
+		one, stage, training = 0, 27, 3 // columns of a row, and the number of a stage
+		worth, cull          = 0, 4     // columns of an answer
+	)
+	weights := make([]float32, features*features)
+	weights[one*features+worth], weights[stage*features+cull], weights[one*features+cull] = 1, 1, 0.5-training
 	b := kernel.NewBuilder("policy", features)
-	b.Init("mask", kernel.FromSlice(mask, features))
-	b.Node("Mul", []string{"host", "mask"}, "seed")
+	b.Init("weights", kernel.FromSlice(weights, features, features))
+	b.Node("MatMul", []string{"host", "weights"}, "seed")
 	file, err := b.Bytes()
 	if err != nil {
 		t.Fatal(err)
@@ -40,13 +46,13 @@ func (w *world) decidedBy(active, shadow float64) {
 	})
 }
 
-// germinated waits for a germination that was decided under a version.
-func (w *world) germinated(version string) {
+// commanded waits for a command that was decided under a version, with that annotation.
+func (w *world) commanded(annotation, version string) {
 	w.t.Helper()
-	eventually(w.t, "a seed is begun under "+version, growth, func() bool {
+	eventually(w.t, "a command with "+annotation+" under "+version, growth, func() bool {
 		entries, _ := w.bus.do("XRANGE", streamNormal, "-", "+").([]any)
 		for _, entry := range entries {
-			if text := flat(entry); strings.Contains(text, "blueprint_worth") && strings.Contains(text, version) {
+			if text := flat(entry); strings.Contains(text, annotation) && strings.Contains(text, version) {
 				return true
 			}
 		}
@@ -155,7 +161,8 @@ func TestPolicyIsShadowedComparedActivatedAndRolledBack(t *testing.T) {
 		both.back(0, 1)
 		step(1, 0, done, "activate", digest)
 		both.train("decided-"+version, amid)
-		both.heir.germinated(version)
+		both.heir.commanded("blueprint_worth", version)
+		both.heir.commanded("policy_answer", version)
 		mustSay(t, "esperctl policy list", both.heir.kept(), version, "active")
 		both.back(1, 0)
 		step(0, 0, done, "rollback")

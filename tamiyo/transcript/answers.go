@@ -206,7 +206,7 @@ type consulted struct {
 	Answers []answer `json:"answers,omitempty"`
 }
 
-// answer is that to the rows of one slot, as far as its columns count: to all of them, or to
+// answer is that to the rows of one slot, or of the living seeds, as far as its columns count: to all of them, or to
 // the best alone where nothing of the others is told.
 type answer struct {
 	Rows    [][]single `json:"rows"`
@@ -275,11 +275,18 @@ type listener struct {
 // Judge asks the policy.
 func (l listener) Judge(ctx context.Context, rows [][]float32) ([][]float32, error) {
 	answers, err := l.Policy.Judge(ctx, rows)
+	if aboutSeeds(rows) {
+		l.heard.Answers = append(l.heard.Answers, answerOf(answers, err, true))
+		return answers, err
+	}
 	whole := *l.room > 0 || l.decides && slices.ContainsFunc(answers, begins)
 	l.heard.Answers = append(l.heard.Answers, answerOf(answers, err, whole))
 	*l.room -= len(answers)
 	return answers, err
 }
+
+// aboutSeeds says that it is asked about living seeds, of each of which the answer counts.
+func aboutSeeds(rows [][]float32) bool { return len(rows) > 0 && rows[0][tamiyo.FeatureLiving] == 1 }
 
 // begins says whether what is answered about a blueprint may begin a seed of it. Then all
 // that was considered beside it at its slot is told, in the report of the seed.

@@ -43,6 +43,7 @@ func drawPolicy(t *rapid.T) tamiyo.Policy {
 			for i, row := range rows {
 				answers[i] = make([]float32, tamiyo.FeatureColumns)
 				answers[i][0], answers[i][1], answers[i][3] = row[10]*tilt, row[14], tilt
+				answers[i][4], answers[i][5], answers[i][6] = row[27]*tilt-3, row[28]-tilt, row[30]*tilt
 			}
 			return answers, nil
 		}}
@@ -522,7 +523,8 @@ func unwilling(version string) tamiyo.Policy {
 		answers := make([][]float32, len(rows))
 		for i, row := range rows {
 			odd := row[10]*1.2345678 + row[11]*0.7654321 + float32(len(version))
-			answers[i] = []float32{-1 - odd, odd / 100, odd, -odd}
+			answers[i] = make([]float32, tamiyo.AnswerColumns)
+			copy(answers[i], []float32{-1 - odd, odd / 100, odd, -odd})
 		}
 		return answers, nil
 	}}

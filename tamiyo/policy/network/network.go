@@ -14,7 +14,7 @@ import (
 )
 
 // Features is the width of the rows that a network is given and gives back.
-const Features = 24
+const Features = 36
 
 // Network is a policy that is evaluated: a kernel whose slot is a row of features. It is
 // safe for concurrent use, and the same rows always give the same answers.
