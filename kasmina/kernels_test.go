@@ -126,6 +126,18 @@ func TestAnswersForNobodyAreNothingToDo(t *testing.T) {
 	}
 }
 
+// announced is a run in which a seed is begun, and whose kernel is announced as spoil leaves it.
+func announced(t *testing.T, spoil func(*Ready)) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.meet()
+	w.do(opGerminate, "s")
+	ready := w.ready(w.lastRequest())
+	spoil(&ready)
+	w.decide(ready)
+	return w
+}
+
 func TestAnnouncedKernelIsComparedBeforeATrainerHearsOfIt(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -144,12 +156,7 @@ func TestAnnouncedKernelIsComparedBeforeATrainerHearsOfIt(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
-			w.meet()
-			w.do(opGerminate, "s")
-			ready := w.ready(w.lastRequest())
-			tt.spoil(&ready)
-			w.decide(ready)
+			w := announced(t, tt.spoil)
 			w.wantStage("s", lifecycle.Embargoed)
 			if _, attributes := w.told("gate_failure"); attributes["reason"] != tt.reason || len(w.orders) != 0 {
 				t.Errorf("event %v, orders %v", attributes, w.kinds())

@@ -139,15 +139,12 @@ func TestR10_GuardDigestOfAnotherSlotIsRefused(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
-			w.meet()
-			w.do(opGerminate, "s")
-			ready := w.ready(w.lastRequest())
-			ready.Ready.GuardDigest = tt.digest
-			if !tt.format {
-				ready.Attributes = nil
-			}
-			w.decide(ready)
+			w := announced(t, func(r *Ready) {
+				r.Ready.GuardDigest = tt.digest
+				if !tt.format {
+					r.Attributes = nil
+				}
+			})
 			if passes := len(w.orders) == 1; passes != tt.passes {
 				t.Errorf("passes: %v", passes)
 			}
