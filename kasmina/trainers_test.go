@@ -90,7 +90,7 @@ func TestSecondTrainerIsRefusedByNameAndTakesOverInSilence(t *testing.T) {
 	}
 }
 
-// R32: the bus's clock is set back. The trainer's place ends no later than it would.
+// The bus's clock is set back. The trainer's place ends no later than it would.
 func TestR32TrainerThatWasHeardInTheFutureIsTakenOverInTime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
