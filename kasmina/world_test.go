@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"pgregory.net/rapid"
 
 	"github.com/esper-lite/weatherlight/kasmina/internal/lifecycle"
 	"github.com/esper-lite/weatherlight/leyline"
@@ -310,3 +311,15 @@ func (w *world) grow(seedID string, to leyline.SeedLifecycleStage) {
 	}
 	w.t.Fatalf("%s never came to %s, is in %s", seedID, to, w.stage(seedID))
 }
+
+// inRapid fails through rapid, so that it can shrink what led there.
+type inRapid struct {
+	testing.TB
+	rt *rapid.T
+}
+
+func (r inRapid) Helper()                   { r.rt.Helper() }
+func (r inRapid) Fatal(args ...any)         { r.rt.Fatal(args...) }
+func (r inRapid) Fatalf(f string, a ...any) { r.rt.Fatalf(f, a...) }
+func (r inRapid) Errorf(f string, a ...any) { r.rt.Errorf(f, a...) }
+func (r inRapid) Error(args ...any)         { r.rt.Error(args...) }
