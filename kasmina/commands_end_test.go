@@ -102,9 +102,7 @@ func TestPruningTakesTheSeedThatItNamesOut(t *testing.T) {
 			if got := stages(w.packets, "s"); !slices.Equal(got[len(got)-2:], tt.stages) {
 				t.Errorf("told %v", got)
 			}
-			if _, attributes := w.told("rollback_ready"); attributes["reason"] != "pruned" {
-				t.Errorf("event %v", attributes)
-			}
+			w.wantTold("rollback_ready", "pruned")
 			w.report()
 			w.wantGrafted()
 		})

@@ -135,9 +135,7 @@ func TestSeedThatNeverBeatsTheHostIsCulledWhenItsTimeIsUp(t *testing.T) {
 	}
 	w.report() // the twelfth in TRAINING
 	w.wantStage("s", lifecycle.Embargoed)
-	if _, attributes := w.told("gate_failure"); attributes["reason"] != "not better than host" {
-		t.Errorf("event %v", attributes)
-	}
+	w.wantTold("gate_failure", "not better than host")
 }
 
 // After a failure a seed must come back: the embargo ends by itself, and no

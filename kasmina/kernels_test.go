@@ -126,6 +126,18 @@ func TestAnswersForNobodyAreNothingToDo(t *testing.T) {
 	}
 }
 
+// announced is a run in which a seed is begun, and whose kernel is announced as spoil leaves it.
+func announced(t *testing.T, spoil func(*Ready)) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.meet()
+	w.do(opGerminate, "s")
+	ready := w.ready(w.lastRequest())
+	spoil(&ready)
+	w.decide(ready)
+	return w
+}
+
 func TestAnnouncedKernelIsComparedBeforeATrainerHearsOfIt(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -144,12 +156,7 @@ func TestAnnouncedKernelIsComparedBeforeATrainerHearsOfIt(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
-			w.meet()
-			w.do(opGerminate, "s")
-			ready := w.ready(w.lastRequest())
-			tt.spoil(&ready)
-			w.decide(ready)
+			w := announced(t, tt.spoil)
 			w.wantStage("s", lifecycle.Embargoed)
 			if _, attributes := w.told("gate_failure"); attributes["reason"] != tt.reason || len(w.orders) != 0 {
 				t.Errorf("event %v, orders %v", attributes, w.kinds())
@@ -167,9 +174,7 @@ func TestSlotThatChangedMeanwhileFailsTheInterfaceGate(t *testing.T) {
 	w.report()
 	w.decide(w.ready(w.lastRequest()))
 	w.wantStage("s", lifecycle.Embargoed)
-	if _, attributes := w.told("gate_failure"); attributes["reason"] != "interface checks incomplete" {
-		t.Errorf("event %v", attributes)
-	}
+	w.wantTold("gate_failure", "interface checks incomplete")
 }
 
 func TestWithoutAPathOrAURLNothingIsOrdered(t *testing.T) {
@@ -198,9 +203,7 @@ func TestFailedAttachSpeaksAgainstABlueprintOnlyWhereTheKernelIsAtFault(t *testi
 			w.decide(w.ready(w.lastRequest()))
 			w.report()
 			w.wantStage("s", lifecycle.Embargoed)
-			if _, attributes := w.told("gate_failure"); attributes["reason"] != failure.Reason() {
-				t.Errorf("event %v", attributes)
-			}
+			w.wantTold("gate_failure", failure.Reason())
 			if got := len(WrittenOff(w.record)) == 1; got != failure.OfKernel() {
 				t.Errorf("written off: %v", WrittenOff(w.record))
 			}

@@ -24,18 +24,6 @@ func TestNoSequenceOfMessagesBreaksARun(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) { playRandomly(t, rt) })
 }
 
-// inRapid fails through rapid, so that it can shrink what led there.
-type inRapid struct {
-	testing.TB
-	rt *rapid.T
-}
-
-func (r inRapid) Helper()                   { r.rt.Helper() }
-func (r inRapid) Fatal(args ...any)         { r.rt.Fatal(args...) }
-func (r inRapid) Fatalf(f string, a ...any) { r.rt.Fatalf(f, a...) }
-func (r inRapid) Errorf(f string, a ...any) { r.rt.Errorf(f, a...) }
-func (r inRapid) Error(args ...any)         { r.rt.Error(args...) }
-
 func playRandomly(t *testing.T, rt *rapid.T) {
 	auto := rapid.Bool().Draw(rt, "auto fossilize")
 	w := newWorld(inRapid{t, rt}, func(c *Config) { c.MaxCommands, c.AutoFossilize = 16, auto })
@@ -396,10 +384,9 @@ func (p *player) comesToRest(rt *rapid.T) {
 	if len(w.record.Pending) != 0 {
 		rt.Fatalf("orders wait for ever: %+v", w.record.Pending)
 	}
-	ids := func(seed *fakeSeed) string { return seed.id }
 	var grafted, known []string
 	for _, s := range w.trainer.seeds {
-		grafted = append(grafted, ids(s))
+		grafted = append(grafted, s.id)
 	}
 	for _, s := range w.record.Seeds {
 		known = append(known, s.ID)

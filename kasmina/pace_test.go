@@ -54,8 +54,8 @@ func pausing(resume bool, ms uint32) []change {
 	return changes
 }
 
-// Nothing but a report tells that an order was obeyed: one that was, before its deadline, and
-// told of after it, counted as not obeyed and was undone.
+// Nothing but a report tells that an order was obeyed: one that was before its deadline, and is
+// told of after it, counts.
 func TestPauseHoldsHoweverSeldomItsTrainerReports(t *testing.T) {
 	t.Parallel()
 	for _, interval := range append(slowly(), 10*time.Second) {

@@ -37,9 +37,7 @@ func TestR10_HostGradientThatIsToldNoMoreFailsTheGate(t *testing.T) {
 		w.report()
 	}
 	w.wantStage("s", lifecycle.Embargoed)
-	if _, attributes := w.told("gate_failure"); attributes["reason"] != "host gradient not reported" {
-		t.Errorf("event %v", attributes)
-	}
+	w.wantTold("gate_failure", "host gradient not reported")
 }
 
 func TestR10_ResetFailsWhileTheTrainerStillHasTheSeed(t *testing.T) {
@@ -52,9 +50,7 @@ func TestR10_ResetFailsWhileTheTrainerStillHasTheSeed(t *testing.T) {
 	w.decide(w.trainer.report(w.now)) // it has not heard of the drop
 	w.wait(31 * time.Second)
 	w.wantStage("s", lifecycle.Embargoed)
-	if _, attributes := w.told("gate_failure"); attributes["reason"] != "reset state not clean" {
-		t.Errorf("event %v", attributes)
-	}
+	w.wantTold("gate_failure", "reset state not clean")
 	w.report()
 	w.report()
 	w.wait(time.Minute)
@@ -143,15 +139,12 @@ func TestR10_GuardDigestOfAnotherSlotIsRefused(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
-			w.meet()
-			w.do(opGerminate, "s")
-			ready := w.ready(w.lastRequest())
-			ready.Ready.GuardDigest = tt.digest
-			if !tt.format {
-				ready.Attributes = nil
-			}
-			w.decide(ready)
+			w := announced(t, func(r *Ready) {
+				r.Ready.GuardDigest = tt.digest
+				if !tt.format {
+					r.Attributes = nil
+				}
+			})
 			if passes := len(w.orders) == 1; passes != tt.passes {
 				t.Errorf("passes: %v", passes)
 			}

@@ -213,9 +213,7 @@ func TestR6_KernelOfAnotherFormatIsRefusedBeforeATrainerFetchesIt(t *testing.T) 
 	ready.Attributes = map[string]string{trainer.AttributeFormat: "pt"}
 	w.decide(ready)
 	w.wantStage("s", lifecycle.Embargoed)
-	if _, attributes := w.told("gate_failure"); attributes["reason"] != "kernel_format" {
-		t.Errorf("event %v", attributes)
-	}
+	w.wantTold("gate_failure", "kernel_format")
 	if len(w.orders) != 0 || len(WrittenOff(w.record)) != 0 {
 		t.Errorf("orders %v, written off %v", w.kinds(), WrittenOff(w.record))
 	}

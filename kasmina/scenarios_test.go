@@ -36,9 +36,7 @@ func TestScenario05_SeedGrowsToFullShareAndIsRetired(t *testing.T) {
 		t.Errorf("requests %v", w.requests)
 	}
 	w.do(opCull, "s")
-	if _, attributes := w.told("rollback_ready"); attributes["reason"] != "retired" {
-		t.Errorf("event %v", attributes)
-	}
+	w.wantTold("rollback_ready", "retired")
 	w.report()
 	w.wait(time.Minute)
 	w.wantStage("s", lifecycle.Unknown)
@@ -144,9 +142,7 @@ func TestScenario17_SeedWithoutItsLayersIsNotAttached(t *testing.T) {
 	if _, attributes := w.told("mesh_coverage_missing"); attributes["missing_layers"] != "head" {
 		t.Errorf("event %v", attributes)
 	}
-	if _, attributes := w.told("gate_failure"); attributes["reason"] != "mesh_incomplete" {
-		t.Errorf("event %v", attributes)
-	}
+	w.wantTold("gate_failure", "mesh_incomplete")
 	if len(w.orders) != 0 {
 		t.Errorf("orders %v", w.kinds())
 	}

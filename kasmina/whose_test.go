@@ -40,14 +40,14 @@ func TestControllerLiftsNoPauseButItsOwn(t *testing.T) {
 		"by an operator":       {[]string{"-tamiyo", "-esperctl", "+esperctl"}, nil},
 		"while it holds":       {[]string{"-tamiyo", "-esperctl"}, []string{"command", "controller"}},
 	} {
-		w := newWorld(t)
-		w.meet()
-		w.plant("s")
-		w.pauses(row.steps...)
-		seed := NewView(w.record).Seeds[0]
-		if !slices.Equal(seed.Paused, row.want) || w.trainer.seeds[0].paused != (len(row.want) > 0) {
-			t.Errorf("%s: paused by %v, its trainer says %v", name, seed.Paused, w.trainer.seeds[0].paused)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.meet()
+			w.plant("s")
+			w.pauses(row.steps...)
+			w.wantPaused(row.want...)
+		})
 	}
 }
 
@@ -86,21 +86,21 @@ func TestControllerLiftsAPauseThatMayBeItsOwn(t *testing.T) {
 		"and an operator's since":    {[]string{"-esperctl", "+tamiyo"}, []string{"command"}},
 		"and the controller's since": {[]string{"-tamiyo", "+tamiyo"}, nil},
 	} {
-		w := newWorld(t)
-		w.meet()
-		w.plant("s")
-		w.pauses("-tamiyo")
-		former := *w.record.Seeds[0]
-		former.Paused = 1 // as it stands in the record of that release
-		w.record.Seeds[0] = &former
-		if got := NewView(w.record).Seeds[0].Paused; !slices.Equal(got, []string{"command"}) {
-			t.Errorf("%s: at first paused by %v", name, got)
-		}
-		w.pauses(row.steps...)
-		seed := NewView(w.record).Seeds[0]
-		if !slices.Equal(seed.Paused, row.want) || w.trainer.seeds[0].paused != (len(row.want) > 0) {
-			t.Errorf("%s: paused by %v, its trainer says %v", name, seed.Paused, w.trainer.seeds[0].paused)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.meet()
+			w.plant("s")
+			w.pauses("-tamiyo")
+			former := *w.record.Seeds[0]
+			former.Paused = 1 // as it stands in the record of that release
+			w.record.Seeds[0] = &former
+			if got := NewView(w.record).Seeds[0].Paused; !slices.Equal(got, []string{"command"}) {
+				t.Errorf("at first paused by %v", got)
+			}
+			w.pauses(row.steps...)
+			w.wantPaused(row.want...)
+		})
 	}
 }
 
@@ -117,26 +117,26 @@ func TestAnOperatorsPauseOutlastsTheControllers(t *testing.T) {
 		"asked for twice": {[]string{"esperctl", "tamiyo", "esperctl"}, []string{"command", "controller"}},
 		"not there":       {[]string{"tamiyo", "tamiyo"}, nil},
 	} {
-		w := newWorld(t)
-		w.meet()
-		w.plant("s")
-		for _, who := range row.steps {
-			deadline := uint32(0)
-			if who == "tamiyo" {
-				deadline = 60_000
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.meet()
+			w.plant("s")
+			for _, who := range row.steps {
+				deadline := uint32(0)
+				if who == "tamiyo" {
+					deadline = 60_000
+				}
+				w.accepts(w.command(0, "s", append(pausing(false, deadline), by(who))...))
 			}
-			w.accepts(w.command(0, "s", append(pausing(false, deadline), by(who))...))
-		}
-		for range 8 {
-			w.wait(10 * time.Second)
-			w.decide(w.trainer.report(w.now)) // which has read nothing
-		}
-		w.report()
-		w.report()
-		seed := NewView(w.record).Seeds[0]
-		if !slices.Equal(seed.Paused, row.want) || w.trainer.seeds[0].paused != (len(row.want) > 0) {
-			t.Errorf("%s: paused by %v, its trainer says %v", name, seed.Paused, w.trainer.seeds[0].paused)
-		}
+			for range 8 {
+				w.wait(10 * time.Second)
+				w.decide(w.trainer.report(w.now)) // which has read nothing
+			}
+			w.report()
+			w.report()
+			w.wantPaused(row.want...)
+		})
 	}
 }
 

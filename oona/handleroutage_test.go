@@ -81,7 +81,7 @@ func publishStates(t *testing.T, c *oona.Client, n int) (ids []string) {
 	return ids
 }
 
-// R29: an outage spends no attempts, whatever it is of and however often it comes.
+// An outage spends no attempts, whatever it is of and however often it comes.
 func TestR29OutageOfWhatAHandlerNeedsSpendsNoAttempts(t *testing.T) {
 	t.Parallel()
 	for name, asked := range map[string]bool{"that can be asked for": true, "that nobody can ask for": false} {
@@ -268,7 +268,7 @@ func TestR29AttemptsCountWhatTheMessageDidItself(t *testing.T) {
 	}
 }
 
-// R31: who may not commit is told, and goes on when it may.
+// Who may not commit is told, and goes on when it may.
 func TestR31AnswersThatCannotBeCommittedAreAStall(t *testing.T) {
 	t.Parallel()
 	for _, right := range []string{"xadd", "xack", "set", "evalsha"} {
@@ -296,7 +296,7 @@ func TestR31AnswersThatCannotBeCommittedAreAStall(t *testing.T) {
 	}
 }
 
-// R31: a handler that never returned was told by nothing, while the others went on.
+// The others go on, so that nothing else tells of a handler that never returns.
 func TestR31HandlerThatDoesNotReturnIsInHand(t *testing.T) {
 	t.Parallel()
 	c := connect(t, redistest.Start(t).URL, nil)

@@ -152,7 +152,7 @@ func TestGroupsOfTheDepartedAreRemoved(t *testing.T) {
 	})
 }
 
-// R32: the clock of the bus is set while nobody renews, or while all do. A lease ends
+// The clock of the bus is set while nobody renews, or while all do. A lease ends
 // when its time is over, and not when the clock says so.
 func TestR32LeasesEndInTimeThoughTheClockIsSet(t *testing.T) {
 	t.Parallel()
@@ -198,7 +198,7 @@ func TestPlacesAreKeptOnAFullBus(t *testing.T) {
 	}
 }
 
-// R36: who does not get on with the leader neither takes part nor takes the lead
+// Who does not get on with the leader neither takes part nor takes the lead
 // while that lives.
 func TestR36StrangerNeitherJoinsNorLeads(t *testing.T) {
 	onBothBuses(t, func(t *testing.T, url string) {

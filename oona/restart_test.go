@@ -10,7 +10,7 @@ import (
 	"github.com/esper-lite/weatherlight/oona"
 )
 
-// R12: a Redis that replays its log forgets how much a group has read. That is no loss.
+// A Redis that replays its log forgets how much a group has read. That is no loss.
 func TestR12RestartOfRedisIsNoLoss(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.AOF()...)

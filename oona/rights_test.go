@@ -33,8 +33,7 @@ func checkRights(t *testing.T, url string) error {
 	return connect(t, url, nil).CheckRights(t.Context(), "kasmina", "tamiyo")
 }
 
-// R31, R35: a service that may not do what it needs booted, and was well. What is asked
-// for suffices the documented user, and each word of it is missed.
+// What is asked for suffices the documented user, and each word of it is missed.
 func TestR31R35EachRightIsAskedFor(t *testing.T) {
 	t.Parallel()
 	server, url := withUser(t, "service")
@@ -80,7 +79,7 @@ func TestR31R35EachRightIsAskedFor(t *testing.T) {
 	}
 }
 
-// R31: what lies under a key of ours and is of another type makes each command on it fail.
+// What lies under a key of ours and is of another type makes each command on it fail.
 func TestR31KeyOfAnotherTypeIsFound(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -98,7 +97,7 @@ func TestR31KeyOfAnotherTypeIsFound(t *testing.T) {
 	}
 }
 
-// R35: on a cluster of several nodes the question panicked, and no service started.
+// On a cluster of several nodes the question goes to more than one.
 func TestR35RightsAreAskedForOnACluster(t *testing.T) {
 	t.Parallel()
 	nodes := threeNodes(t)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestNamesThatNobodyReadsAreFound: a setting with a letter too few had no effect, and nobody said so.
+// A setting with a letter too few has no effect, which nothing else says.
 func TestNamesThatNobodyReadsAreFound(t *testing.T) {
 	file := filepath.Join(t.TempDir(), ".env")
 	if err := os.WriteFile(file, []byte("TAMIYO_STAL_EPOCHS=3\nOTHER=1\n"), 0o600); err != nil {

@@ -142,7 +142,7 @@ func TestAPauseByTheControllerDoesNotAge(t *testing.T) {
 		if i > 0 {
 			state = pausedSeed(id, stageTraining)
 		}
-		decision := r.measured("step_latency_ms", 200, state)
+		decision := r.metricsReport(map[string]float32{"step_latency_ms": 200}, state)
 		if got := operations(decision); i == 0 != slices.Equal(got, []string{"COMMAND_PAUSE"}) || i > 0 && len(got) > 0 {
 			t.Fatalf("slow report %d: %v", i+1, got)
 		}
@@ -152,7 +152,7 @@ func TestAPauseByTheControllerDoesNotAge(t *testing.T) {
 		if i+1 == r.controller.config.HoldDownEpochs {
 			want = []string{"COMMAND_PAUSE"} // which resumes it
 		}
-		if got := operations(r.measured("step_latency_ms", 10, pausedSeed(id, stageTraining))); !slices.Equal(got, want) {
+		if got := operations(r.metricsReport(map[string]float32{"step_latency_ms": 10}, pausedSeed(id, stageTraining))); !slices.Equal(got, want) {
 			t.Fatalf("quick report %d: %v, want %v", i+1, got, want)
 		}
 	}
@@ -173,16 +173,4 @@ func TestASeedThatIsPausedIsNotTooOld(t *testing.T) {
 		}
 	}
 	only(t, r.report(1, seedState(id, stageTraining)), "SEED_OP_CULL")
-}
-
-// measured reports a stalled loss with one figure beside it.
-func (r *run) measured(figure string, value float32, seeds ...*leyline.SeedState) Decision {
-	r.t.Helper()
-	r.epoch++
-	r.now = r.now.Add(r.interval)
-	r.next.Number++
-	state := r.next
-	state.Packet = packetOf(r.epoch, 1, seeds...)
-	state.Packet.TrainingMetrics = map[string]float32{figure: value}
-	return r.decide(state)
 }

@@ -51,10 +51,11 @@ type Blueprints struct {
 	Prepare func(run string, slots [][]int)
 	// Blueprint is what is known of a seed's blueprint [nothing].
 	Blueprint func(ctx context.Context, id string) (blueprint Candidate, known bool, err error)
-	// StepTimeout is how long a decision may ask for what fits and for what is known [for as long as the report may
-	// take].
+	// StepTimeout is how long a decision may ask for what fits and for what is known [for as
+	// long as the report may take].
 	StepTimeout time.Duration
-	// Permit has the last word on a germination that the controller chose. It has as long again.
+	// Permit has the last word on a germination that the controller chose. It has several such
+	// steps of its own.
 	Permit func(ctx context.Context, blueprintID string) error
 }
 

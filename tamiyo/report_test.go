@@ -20,7 +20,6 @@ func TestBlueprintIsSparedForWhatItsSeedCouldNotHelp(t *testing.T) {
 			r.report(1, measuredSeed(id, stageShadowing, -0.1))
 			r.next.Gone = goneFor(map[string]string{id: reason, "another": "retired"})
 			r.report(1)
-			r.next.Gone = goneFor(map[string]string{id: reason, "another": "retired"})
 			reports := r.report(1).Reports
 			if len(reports) != 1 || Spares(reports[0]) != spared || (reports[0].GetOutcome() == neutral) != spared {
 				t.Fatalf("reports %v", reports)

@@ -9,7 +9,7 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 )
 
-// R29: the breaker stayed open for 30 s after the catalogue was back.
+// A breaker that stays open after the catalogue is back keeps everybody waiting.
 func TestR29LookUpsPassOnceTheCatalogueAnswers(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, testConfig configFor) {
 		library := openTest(t, testConfig(t.TempDir()))

@@ -29,7 +29,7 @@ func wantOpened(t *testing.T, library *Library, content string) {
 	}
 }
 
-// R6: a kernel could be found by a path of one machine only.
+// A path is good on one machine only.
 func TestR6KernelsAreFoundByTheirChecksum(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, config configFor) {
 		ctx := context.Background()

@@ -9,7 +9,6 @@ import (
 	"github.com/esper-lite/weatherlight/urza/internal/artifact"
 )
 
-// R6: whoever asked got whatever lay there, without a word of what it was.
 func TestR6SeedIsToldTheFormatAndNeverGetsOneThatItCannotRead(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, config configFor) {
 		library, forge := openTest(t, config(t.TempDir())), &testForge{}
@@ -49,7 +48,7 @@ func TestR6SeedIsToldTheFormatAndNeverGetsOneThatItCannotRead(t *testing.T) {
 	})
 }
 
-// R6: a deployment of the prototype's seeds alone.
+// Such is a deployment of the prototype's seeds alone.
 func TestR6LibraryOfPicklesOnlyForgesNothing(t *testing.T) {
 	library, forge := openTest(t, testConfig(t.TempDir())), &testForge{}
 	prefetcher := NewPrefetcher(library, PrefetchConfig{Slot: []int{32}, Forge: forge.Forge, Format: FormatPrototype})

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// R16: what is too large for the bus lies beside the kernels, under its checksum.
+// What is too large for the bus lies beside the kernels, under its checksum.
 func TestR16PayloadIsKeptUnderItsChecksum(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, config configFor) {
 		dir := t.TempDir()

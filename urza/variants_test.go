@@ -99,8 +99,7 @@ func wantVariant(t testing.TB, p *Prefetcher, id string, variant trainer.Variant
 	return ready
 }
 
-// R7: a service had one shape, so a trainer with layers of another never got a kernel
-// that fits.
+// A service has one shape of its own; its trainers may have layers of others.
 func TestR7TrainerOfAnotherShapeGetsAKernelThatFits(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, config configFor) {
 		cfg := config(t.TempDir())

@@ -53,8 +53,8 @@ func (s *served) figure(name string) int {
 	}
 }
 
-// Each kernel request used to cost a connection of its own, and each answer a place
-// among the workers.
+// A connection for each kernel request, and a place among the workers for each answer, would be too
+// much for a burst of them.
 func TestKernelRequestsOpenNoConnections(t *testing.T) {
 	redis := redistest.Start(t)
 	g := newGardenWith(t, "BP002", map[string]string{"REDIS_URL": redis.URL, "ASYNC_WORKER_MAX_CONCURRENCY": "1"})

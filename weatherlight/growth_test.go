@@ -126,7 +126,7 @@ func seedOf(t *testing.T, view *control.View, id string) kasmina.SeedView {
 	return kasmina.SeedView{}
 }
 
-// R6: a trainer of another machine, that trusts nobody but its own keys, and hosts
+// A trainer of another machine, that trusts nobody but its own keys, and hosts
 // whose path it cannot read.
 func TestR6TrainerThatTrustsItsOwnKeysAttachesByHTTP(t *testing.T) {
 	public, private, err := minisign.GenerateKey(rand.Reader)
@@ -176,8 +176,6 @@ func (b *lockedBuffer) String() string {
 	return b.text.String()
 }
 
-// R2: a germination that was signed by hand ended in "host model not registered", and
-// what a trainer told of the seed reached Tamiyo alone.
 func TestR2GerminationByHandGrowsInATrainerOfAnotherProcess(t *testing.T) {
 	g := newGarden(t, "BP002")
 	g.blend("seed-1")
@@ -190,8 +188,7 @@ func TestR2GerminationByHandGrowsInATrainerOfAnotherProcess(t *testing.T) {
 	}
 }
 
-// R3: commands for seeds that another Kasmina holds were dead letters; R4: so was a
-// command that was delivered twice.
+// Another Kasmina on the bus may hold the seed, and the bus may deliver a command twice.
 func TestR3R4CommandsOfAPeersControllerAreNoDeadLetters(t *testing.T) {
 	g := newGarden(t, "BP002")
 	twice := g.signed("twice", "seed-1", leyline.SeedOperation_SEED_OP_GERMINATE)
@@ -223,7 +220,6 @@ func TestR3R4CommandsOfAPeersControllerAreNoDeadLetters(t *testing.T) {
 	}
 }
 
-// R8: a seed, kept or not, was lost with the service.
 func TestR8SeedsOutliveTheService(t *testing.T) {
 	g := newGardenWith(t, "BP002", map[string]string{"REDIS_URL": redistest.Start(t).URL})
 	g.blend("seed-1")

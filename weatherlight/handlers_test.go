@@ -105,7 +105,7 @@ func TestSecondSignalLeavesAtOnce(t *testing.T) {
 	close(release)
 }
 
-// R29: a kernel that cannot be read is refused, and the library counts as there: requests
+// A kernel that cannot be read is refused, and the library counts as there: requests
 // for the others go on being answered.
 func TestR29KernelThatCannotBeReadStopsNoOtherRequest(t *testing.T) {
 	r := start(t, newService(t, nil))

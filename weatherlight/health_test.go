@@ -49,8 +49,7 @@ func TestOutageOfTheBusIsOneAlarmEverywhere(t *testing.T) {
 	}
 }
 
-// R17: /status said ready and operational while /readyz was 503. R29: nobody was told of
-// a library that is away before its requests were lost.
+// A library that is away is told of before its requests are lost, and everywhere alike.
 func TestR17R29ReadyzStatusAndAlarmsSayTheSame(t *testing.T) {
 	for name, asked := range map[string]bool{"before the first request": false, "with one that waits": true} {
 		t.Run(name, func(t *testing.T) {
@@ -86,7 +85,6 @@ func TestR17R29ReadyzStatusAndAlarmsSayTheSame(t *testing.T) {
 	}
 }
 
-// R22: the alarm knew of four reasons alone.
 func TestR22EveryReasonOfARefusalIsAnAlarm(t *testing.T) {
 	redis := redistest.Start(t)
 	r := start(t, newService(t, map[string]string{"REDIS_URL": redis.URL}))
@@ -181,7 +179,7 @@ func TestCertificateThatRunsOutIsAnAlarmUntilItIsRenewed(t *testing.T) {
 	}
 }
 
-// R38: a summary that has grown too large for the bus goes out no more.
+// A summary that has grown too large for the bus goes out no more.
 func TestR38SummaryThatDoesNotGoOutIsAnAlarm(t *testing.T) {
 	r := start(t, newService(t, nil))
 	packet := r.summaryPacket(t.Context())

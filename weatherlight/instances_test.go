@@ -43,8 +43,7 @@ func twoInstances(t *testing.T) (leader *running, host *garden) {
 	return leader, host
 }
 
-// A healthy system looked stuck: its own group on the stream of telemetry, which it never read, was
-// further behind with each packet.
+// A group that nobody reads for is further behind with each packet, and a healthy system looks stuck.
 func TestServiceHasNoGroupThatItDoesNotRead(t *testing.T) {
 	r := start(t, newService(t, map[string]string{"REDIS_URL": redistest.Start(t).URL, "WEATHERLIGHT_TELEMETRY_INTERVAL": "50ms"}))
 	eventually(t, "telemetry lies there, and no group waits for anything", func() bool {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// R21: what a service shows to Prometheus itself is not Nissa's to show again, and nothing else.
+// What a service shows to Prometheus itself is not Nissa's to show again, and nothing else.
 func TestR21ASummarySaysWhetherItsPointsAreOnMetrics(t *testing.T) {
 	for addr, want := range map[string]string{"127.0.0.1:0": "exposed", "off": ""} {
 		r := start(t, newService(t, map[string]string{"WEATHERLIGHT_HTTP_ADDR": addr}))

@@ -138,9 +138,8 @@ func toldEvents(heard []*listener, name string) (found []*leyline.TelemetryEvent
 	return found
 }
 
-// R16: a payload above the bound of an envelope could not be published; one below it was
-// told of as applied, and every command named its version, though nothing evaluates it.
-// R43: one of 300 days ago became active under a new policy id, also in strict mode.
+// A payload goes by reference where an envelope has no room for it. What is stored is not told of as
+// applied, and no command names its version before it decides. A new id makes no old policy new.
 func TestR16R43PoliciesAreStoredInOrderAndDecideNothing(t *testing.T) {
 	redis := redistest.Start(t)
 	r := start(t, newService(t, map[string]string{"REDIS_URL": redis.URL, "OONA_TRUST": "strict"}))
@@ -191,7 +190,7 @@ func TestR16R43PoliciesAreStoredInOrderAndDecideNothing(t *testing.T) {
 	}
 }
 
-// R16: a payload that cannot be read is refused, and the updates behind it are taken in.
+// A payload that cannot be read is refused, and the updates behind it are taken in.
 func TestR16PayloadThatCannotBeReadHoldsNothingUp(t *testing.T) {
 	redis := redistest.Start(t)
 	r := start(t, newService(t, map[string]string{"REDIS_URL": redis.URL}))

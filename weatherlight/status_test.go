@@ -63,7 +63,6 @@ func TestStatusShowsWhatTheServiceUses(t *testing.T) {
 	}
 }
 
-// R20: of a backlog nobody could tell whose it was.
 func TestR20StatusSaysWhichGroupIsBehind(t *testing.T) {
 	redis := redistest.Start(t)
 	r := start(t, newService(t, map[string]string{"REDIS_URL": redis.URL}))

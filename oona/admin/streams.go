@@ -62,8 +62,8 @@ func (a *Admin) Streams(ctx context.Context) ([]StreamView, error) {
 // Place is that of an entry in its stream. The zero one is before all.
 type Place struct{ MS, Seq uint64 }
 
-// Reach is the last entry that was written to a stream, and the last that a group has read: the place before all for a
-// group or a stream that is not there.
+// Reach is the last entry that was written to a stream, and the last that a group has read: the
+// place before all for a group or a stream that is not there.
 func (a *Admin) Reach(ctx context.Context, group, stream string) (written, read Place, err error) {
 	info, groups, err := a.conn.Inspect(ctx, stream)
 	if err == nil {

@@ -14,7 +14,7 @@ func TestServerVersionIsThatOfTheProtocol(t *testing.T) {
 	}
 }
 
-// R35: a server that evicts keys loses what it has acknowledged, and marks against replays.
+// A server that evicts keys loses what it has acknowledged, and marks against replays.
 func TestR35ServerTellsWhetherItEvicts(t *testing.T) {
 	for _, test := range []struct{ info, evicts string }{
 		{"maxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n", ""},

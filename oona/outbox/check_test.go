@@ -53,8 +53,7 @@ func tear(t *testing.T, file string) {
 	}
 }
 
-// R33: what a process that was killed left in the log beside the file was not read, so
-// that a sound outbox counted as malformed.
+// What a process that was killed left may lie in the log beside the file.
 func TestR33OutboxOfAProcessThatWasKilledIsSound(t *testing.T) {
 	folder, after := t.TempDir(), t.TempDir()
 	file := filepath.Join(folder, "outbox.db")

@@ -16,7 +16,7 @@ const (
 	attributeSize     = "payload_bytes"
 )
 
-// R16: a payload above the bound of an envelope could not travel at all.
+// A payload above the bound of an envelope lies elsewhere, and is named by its checksum.
 func TestR16PayloadByReferenceIsFetchedAndCompared(t *testing.T) {
 	whole := strings.Repeat("w", 300<<10)
 	reference := payloads.ReferTo([]byte(whole)).Attributes()

@@ -46,7 +46,7 @@ func (f formerFile) newer(update *leyline.PolicyUpdate) bool {
 	return f.Floor == nil || compare(*f.Floor) > 0
 }
 
-// R43: whoever goes back to the release before accepts no old policy again, has the
+// Whoever goes back to the release before accepts no old policy again, has the
 // payload, and refuses on after coming forward again.
 func TestR43ReleaseBeforeRefusesWhatWasAccepted(t *testing.T) {
 	dir := t.TempDir()
@@ -83,7 +83,7 @@ func TestR43ReleaseBeforeRefusesWhatWasAccepted(t *testing.T) {
 	wantRejected(t, reopened.Accept(t.Context(), update("q", "v2", last, "two"), nil), ReasonReplayed)
 }
 
-// R43: while a fleet is being upgraded, either release learns from the other's notes.
+// While a fleet is being upgraded, either release learns from the other's notes.
 func TestR43EitherReleaseReadsWhenTheOtherTookAPolicyIn(t *testing.T) {
 	now := time.Now().UTC()
 	text, err := json.Marshal(accepted.New(update("p", "v1", now, "one"), now))

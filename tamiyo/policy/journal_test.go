@@ -30,7 +30,7 @@ func TestManyPolicyIDsDoNotReopenTheDoorForOldUpdates(t *testing.T) {
 	}
 }
 
-// R43: what an earlier release refused is refused on, whatever its policy id.
+// What an earlier release refused is refused on, whatever its policy id.
 func TestR43JournalOfAnEarlierReleaseRefusesWhatItHadSeen(t *testing.T) {
 	dir := t.TempDir()
 	const former = `{"active":{"update":{"policy_id":"p","issued_at":"2026-01-01T00:00:00Z"},"digest":"00","size":1,"applied_at":"2026-01-01T00:00:00Z"},

@@ -12,7 +12,7 @@ import (
 	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 )
 
-// network is the file of a policy that gives back its rows, each times a factor.
+// networkOf is the file of a policy that gives back its rows, each times a factor.
 func networkOf(t testing.TB, factor float32, shape ...int) []byte {
 	t.Helper()
 	b := kernel.NewBuilderFor("policy", shape...)

@@ -147,8 +147,7 @@ func TestOldPolicyCannotBeAppliedAgain(t *testing.T) {
 	}
 }
 
-// R43: the order was that of each policy id, so that one of 300 days ago became active
-// under a new one.
+// The order is that of all policies: a new id makes none of 300 days ago the newest.
 func TestR43OldPolicyUnderANewIDIsRefused(t *testing.T) {
 	dir, now := t.TempDir(), time.Now()
 	policies := openStore(t, Config{Dir: dir})
@@ -209,7 +208,6 @@ func TestAnnouncementDoesNotPretendThatAPolicyWasLoaded(t *testing.T) {
 	}
 }
 
-// R16: a payload that nobody evaluates was told of as applied.
 func TestR16StoredPolicyIsReportedAndNotAsApplied(t *testing.T) {
 	var heard emitted
 	policies := openStore(t, Config{Emit: heard.emit})

@@ -30,20 +30,8 @@ func TestARunWhosePolicyWasLateReplays(t *testing.T) {
 			Grows:  true, TrainerID: "process-1", Number: n + 1, HostLayers: []string{"fc1"}, Slots: map[string][]int{"layer1": {32}},
 		}
 		decision, recording := Decide(controller, record, state, time.Unix(1_800_000_000+int64(n), 0), bearable)
-		written, err := recording.Transcript()
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := new(Writer).Text(written)
-		if err != nil {
-			t.Fatal(err)
-		}
-		read := new(Transcript)
-		if err := read.UnmarshalText(text); err != nil {
-			t.Fatal(err)
-		}
 		record = decision.Record
-		run.Decisions = append(run.Decisions, read)
+		run.Decisions = append(run.Decisions, reread(t, recording))
 	}
 	result, err := run.Replay()
 	if err != nil || result.Difference != nil || len(result.Missing) > 0 || result.Commands != 1 || asked != 3 {

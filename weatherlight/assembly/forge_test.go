@@ -175,7 +175,7 @@ func answer(t *testing.T, prefetcher *urza.Prefetcher, id string) proto.Message 
 	return answered
 }
 
-// R29: a kernel that cannot be read is left as it is, and the others are made.
+// A kernel that cannot be read is left as it is, and the others are made.
 func TestR29KernelThatCannotBeReadDoesNotStopTheForge(t *testing.T) {
 	resolved := loadSettings(t, nil)
 	config := Library(resolved)

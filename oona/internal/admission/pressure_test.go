@@ -55,7 +55,7 @@ func TestConservativeModeEndsByItself(t *testing.T) {
 	}
 }
 
-// R20: after a restart Redis says of every consumer that it has just tried something.
+// After a restart Redis says of every consumer that it has just tried something.
 func TestR20GroupThatWasFinishedStaysSoThoughRedisForgets(t *testing.T) {
 	t.Parallel()
 	now := time.UnixMilli(1_700_000_000_000)

@@ -50,7 +50,7 @@ func nested(depth int) *structpb.Struct {
 	return &structpb.Struct{Fields: map[string]*structpb.Value{"": value, "pad": structpb.NewStringValue(strings.Repeat("x", 600))}}
 }
 
-// R37: an id of 200 kB was taken, and remembered.
+// An id that is taken is remembered, be it of 200 kB.
 func TestR37PayloadsHaveBounds(t *testing.T) {
 	t.Parallel()
 	text := func(n int) string { return strings.Repeat("x", n) }

@@ -53,7 +53,7 @@ func TestServerTimeOfAnotherShapeIsAnError(t *testing.T) {
 	}
 }
 
-// R30: the offset is that of our clock as it is set now, and a step is remembered.
+// The offset is that of our clock as it is set now, and a step is remembered.
 func TestR30StepOfTheServersClockIsRemembered(t *testing.T) {
 	t.Parallel()
 	local, clock := time.Now(), newClock()

@@ -46,7 +46,7 @@ func several(head string, n int, element string) string {
 	return fmt.Sprintf("%s%d\r\n", head, n) + strings.Repeat(element, n)
 }
 
-// R14: 64 entries of 8 MB took 562 MB.
+// One batch of 64 entries of 8 MB would take 562 MB.
 func TestR14RepliesAreCutToTheBound(t *testing.T) {
 	t.Parallel()
 	entryOf := func(fields string) string { return "*2\r\n$3\r\n1-1\r\n" + fields }

@@ -32,7 +32,7 @@ func TestOldCommandIsStaleWhateverItsEntryID(t *testing.T) {
 	}
 }
 
-// R29: what a handler needs may be away for an hour, and what waits for it is answered.
+// What a handler needs may be away for an hour, and what waits for it is answered.
 func TestRequestThatWaitedForItsAnswerIsNotStale(t *testing.T) {
 	t.Parallel()
 	windows := Windows{Freshness: time.Minute, Skew: 5 * time.Second}

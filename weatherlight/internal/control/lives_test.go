@@ -11,19 +11,12 @@ import (
 func withSeed(t *testing.T, o *office, run string, has bool, stepMS float32) {
 	t.Helper()
 	delivery := o.report(run)
-	packet, _ := delivery.Payload.(*leyline.SystemStatePacket)
-	packet.TrainingMetrics = map[string]float32{"step_latency_ms": stepMS}
 	if has {
-		packet.SeedStates = []*leyline.SeedState{{
-			SeedId: "seed", Stage: leyline.SeedLifecycleStage_SEED_STAGE_TRAINING, Metrics: map[string]float32{trainer.MetricOrder: 1},
-		}}
-		told, err := trainer.ReadReport(delivery.Attributes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		told.Grafts = map[string]trainer.Graft{"seed": {Slot: "hidden", Blueprint: "BP039", Checksum: digestOf("kernel"), Order: 1}}
-		delivery.Attributes = told.Attributes()
+		delivery = o.attached(run, "seed", trainer.Order{
+			Slot: "hidden", Blueprint: "BP039", Kernel: trainer.Kernel{Checksum: digestOf("kernel")}, Number: 1,
+		})
 	}
+	delivery.Payload.(*leyline.SystemStatePacket).TrainingMetrics = map[string]float32{"step_latency_ms": stepMS}
 	if _, err := o.State(t.Context(), delivery); err != nil {
 		t.Fatal(err)
 	}

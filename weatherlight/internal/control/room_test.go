@@ -45,7 +45,8 @@ func eager(c *control.Config) {
 	}
 }
 
-// R1: a report without protocol led to germinations, dead letters and emergencies.
+// Nobody obeys for a trainer without the protocol: to decide on it makes germinations that come to
+// nothing, dead letters and emergencies.
 func TestR1ReportWithoutProtocolCausesNothing(t *testing.T) {
 	onBothBuses(t, func(t *testing.T, url string) {
 		o := open(t, url, "a", eager)
@@ -362,8 +363,8 @@ func TestCountersTellOfDecisionsThatStand(t *testing.T) {
 	})
 }
 
-// R4: a state that came twice, or that a peer published again without its attributes,
-// had its commands repeated: the second was refused as a replay.
+// A state may come twice, or be published again by a peer without its attributes. A second command
+// would be refused as a replay.
 func TestR4StateThatComesAgainIssuesNoSecondCommand(t *testing.T) {
 	onBothBuses(t, func(t *testing.T, url string) {
 		o := open(t, url, "a", eager)

@@ -75,17 +75,9 @@ func TestScenario131_SeedOfARiskyBlueprintIsPaused(t *testing.T) {
 			}
 		})
 		o.hear("run-1")
-		delivery := o.report("run-1")
-		packet, _ := delivery.Payload.(*leyline.SystemStatePacket)
-		packet.SeedStates = []*leyline.SeedState{{
-			SeedId: "seed", Stage: leyline.SeedLifecycleStage_SEED_STAGE_TRAINING, Metrics: map[string]float32{trainer.MetricOrder: 1},
-		}}
-		told, err := trainer.ReadReport(delivery.Attributes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		told.Grafts = map[string]trainer.Graft{"seed": {Slot: "hidden", Blueprint: "BP039", Checksum: digestOf("kernel"), Order: 1}}
-		delivery.Attributes = told.Attributes()
+		delivery := o.attached("run-1", "seed", trainer.Order{
+			Slot: "hidden", Blueprint: "BP039", Kernel: trainer.Kernel{Checksum: digestOf("kernel")}, Number: 1,
+		})
 		if _, err := o.State(t.Context(), delivery); err != nil {
 			t.Fatal(err)
 		}

@@ -94,7 +94,6 @@ func TestRiseIsFoundOnce(t *testing.T) {
 	}
 }
 
-// R31: of answers that cannot be committed nobody was told.
 func TestR31StallIsToldAtOnceAndHindersAsLongAsItHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for kind, alarm := range map[string]string{
@@ -202,7 +201,7 @@ func TestOneSlowAnswerOfTheCatalogueIsNoAlarm(t *testing.T) {
 	})
 }
 
-// R31: work that did not complete was told only where its cause was known.
+// The cause of work that does not complete need not be known.
 func TestR31WorkThatDoesNotCompleteIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()

@@ -168,7 +168,7 @@ func TestAlarmsAlternateWhateverHappens(t *testing.T) {
 	})
 }
 
-// R17: whatever holds when, a service that is hindered has a critical alarm that says so
+// Whatever holds when, a service that is hindered has a critical alarm that says so
 // and is unhealthy by it, and one without such an alarm is not hindered.
 func TestR17HindranceAndAlarmsNeverContradict(t *testing.T) {
 	all := conditions(time.Minute)

@@ -93,7 +93,7 @@ func request(t *testing.T, server *httptest.Server, method, path string, header 
 	return reply{response.StatusCode, response.Header, body, err}
 }
 
-// R6: a kernel was a path of the service's machine, and /kernels was 404.
+// A path is good on the service's machine alone.
 func TestR6TrainerOfAnotherMachineFetchesItsKernel(t *testing.T) {
 	for name, change := range map[string]func(*urza.Config){
 		"folder": func(*urza.Config) {},

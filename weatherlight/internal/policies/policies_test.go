@@ -11,13 +11,11 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/esper-lite/weatherlight/kernel"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/tamiyo"
 	"github.com/esper-lite/weatherlight/tamiyo/policy"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
-	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/control"
 )
@@ -62,13 +60,7 @@ func refused(err error) bool {
 
 // What was taken in and is delivered again was not refused; what is sent again is.
 func TestRedeliveredUpdateIsNoReplay(t *testing.T) {
-	b := kernel.NewBuilder("policy", network.Features)
-	b.Node("Identity", []string{"host"}, "seed")
-	file, err := b.Bytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := time.Now().Add(-time.Minute)
+	file, at := policyFile(t), time.Now().Add(-time.Minute)
 	next := func(payload []byte) *leyline.PolicyUpdate {
 		at = at.Add(time.Second)
 		return &leyline.PolicyUpdate{PolicyId: "p", TamiyoPolicyVersion: "v", IssuedAt: timestamppb.New(at), Payload: payload}

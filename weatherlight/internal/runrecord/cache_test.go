@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// R37: reports of 60 kB of 2,000 runs took 465 MiB, two records for each.
+// Two records for each of 2,000 runs whose reports have 60 kB would take 465 MiB.
 func TestR37CacheHoldsSoManyBytesWhateverTheRuns(t *testing.T) {
 	t.Parallel()
 	c := newCache[int](4096)

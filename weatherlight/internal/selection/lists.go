@@ -201,6 +201,8 @@ func (l *lists) get(ctx context.Context, run string, slot []int) ([]tamiyo.Candi
 		return last, nil
 	case known.made.IsZero():
 		return nil, ErrUnderWay
+	case ctx.Err() == nil: // it was made as the wait ended, and is being made anew
+		return known.candidates, known.err
 	default:
 		return nil, fmt.Errorf("look for blueprints that fit a slot of %v: %w", slot, ctx.Err())
 	}

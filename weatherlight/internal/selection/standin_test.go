@@ -2,6 +2,7 @@ package selection
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +18,12 @@ const step = 5 * time.Millisecond
 
 // slowLibrary takes a while for each list but the first, and has found out one thing more each time.
 func slowLibrary(takes *time.Duration) *lists {
-	made := 0
+	var lists atomic.Int64
 	return newLists(makers{
 		survey: func(context.Context, []int) ([]tezzeret.Candidate, error) { return nil, nil },
 		find: func(context.Context, []int, []tezzeret.Candidate) ([]tamiyo.Candidate, error) {
-			if made++; made > 1 {
+			made := int(lists.Add(1))
+			if made > 1 {
 				time.Sleep(*takes)
 			}
 			return []tamiyo.Candidate{{
@@ -112,6 +114,35 @@ func TestSlotThatWasNeverSurveyedLeavesThePolicyItsTime(t *testing.T) {
 		decisions := decided(t, selection, policies, map[string][]int{"a": {31}, "b": {32}})
 		if last := decisions[3]; len(last.Commands) != 1 || last.Commands[0].GetAnnotations()["slot"] != "b" || slow.surveys.Load() != 1 {
 			t.Errorf("%d surveys, told %v", slow.surveys.Load(), last.Packets)
+		}
+	})
+}
+
+// One that is made, and begun anew, between the end of the wait and the look at what came of it is there.
+func TestListThatWasMadeAsTheWaitEndedIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLists((&works{takes: time.Minute}).makers())
+		defer l.close()
+		type answer struct {
+			found []tamiyo.Candidate
+			err   error
+		}
+		answers := make(chan answer, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), step)
+			defer cancel()
+			found, err := l.get(ctx, "run", []int{32})
+			answers <- answer{found, err}
+		}()
+		synctest.Wait()
+		l.mu.Lock()
+		time.Sleep(step / spareShare) // who waits is at the lock from here on
+		for _, known := range l.of {
+			known.made, known.candidates = time.Now(), []tamiyo.Candidate{{BlueprintID: "BP001"}}
+		}
+		l.mu.Unlock()
+		if got := <-answers; got.err != nil || len(got.found) != 1 {
+			t.Errorf("%v, %v", got.found, got.err)
 		}
 	})
 }
