@@ -24,8 +24,8 @@ const (
 	objectScheme    = "s3://"
 	defaultEndpoint = "https://s3.amazonaws.com"
 	// objectRetries bounds how often one request to the store is tried: the breaker
-	// and the bus try again later.
-	objectRetries = 3
+	// and the bus try again later, and a store that is back is noticed no sooner.
+	objectRetries = 2
 	// responseTimeout bounds the wait for the first byte of an answer.
 	responseTimeout = 10 * time.Second
 	probeObject     = ".probe"
