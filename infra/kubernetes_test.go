@@ -245,7 +245,7 @@ func TestManifestsFitEachOther(t *testing.T) {
 	}
 }
 
-// While pods are replaced, trainers were sent to those that were not ready as well.
+// Trainers are sent to pods that are ready, also while pods are replaced.
 func TestTrainersAreSentToPodsThatAreReady(t *testing.T) {
 	all, _ := resources(t)
 	advertised := ""

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/esper-lite/weatherlight/internal/hooktest"
 	"github.com/esper-lite/weatherlight/internal/pgtest"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
@@ -25,44 +25,23 @@ const (
 	token   = "a-token-of-tests"
 )
 
-// hooked is a webhook that takes down what it is told.
-type hooked struct {
-	url string
-
-	mu   sync.Mutex
-	told []string
-}
+// hooked is a webhook of which a test knows what it was told.
+type hooked struct{ *hooktest.Hook }
 
 func hook(t *testing.T) *hooked {
 	t.Helper()
-	h := new(hooked)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var body struct {
-			Alerts []struct {
-				Status string
-				Labels map[string]string
-			}
-		}
-		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		for _, a := range body.Alerts {
-			h.told = append(h.told, a.Status+" "+a.Labels["alertname"])
-		}
-	}))
-	t.Cleanup(server.Close)
-	h.url = server.URL
-	return h
+	return &hooked{hooktest.New(t)}
 }
 
-func (h *hooked) heard(what string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return strings.Contains(strings.Join(h.told, "; "), what)
+func (h *hooked) all() string {
+	var told []string
+	for _, a := range h.Told() {
+		told = append(told, a.Status+" "+a.Labels["alertname"])
+	}
+	return strings.Join(told, "; ")
 }
+
+func (h *hooked) heard(what string) bool { return strings.Contains(h.all(), what) }
 
 // rulesFile is one with a rule on a metric, and that of the bus.
 func rulesFile(t *testing.T, h *hooked) string {
@@ -73,7 +52,7 @@ receivers: [{name: hook, url: %q}]
 rules:
 - {name: hot, summary: s, severity: warning, metric: heat, when: value > 9, receivers: hook}
 - {name: bus_down, summary: s, severity: critical, metric: nissa.bus.up, when: value < 1, for: 1s, receivers: hook}
-`, h.url)
+`, h.URL)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +220,7 @@ func TestServicesThatShareAStoreAlertAsOne(t *testing.T) {
 	t.Parallel()
 	bus, database, h := redistest.Start(t), pgtest.Start(t), hook(t)
 	path := filepath.Join(t.TempDir(), "rules.yml")
-	text := fmt.Sprintf("grouping: {wait: 10ms, interval: 10ms}\nreceivers: [{name: hook, url: %q}]\n", h.url) +
+	text := fmt.Sprintf("grouping: {wait: 10ms, interval: 10ms}\nreceivers: [{name: hook, url: %q}]\n", h.URL) +
 		"rules: [{name: hot, summary: s, severity: info, metric: heat, by: run, when: value > 9, count: 4, receivers: hook}]\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -290,9 +269,7 @@ func TestServicesThatShareAStoreAlertAsOne(t *testing.T) {
 	}
 	heat(1, "a")
 	other.eventually("the end at the webhook", func() bool { return h.heard("resolved hot") })
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if told := strings.Join(h.told, "; "); told != "firing hot; resolved hot" {
+	if told := h.all(); told != "firing hot; resolved hot" {
 		t.Errorf("told: %s", told)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/esper-lite/weatherlight/internal/httpserver"
@@ -24,7 +23,8 @@ type Config struct {
 	Limits    Limits             // bounds of what is kept in memory
 	Store     Store              // where runs are kept
 	Documents Documents          // where messages are kept as documents
-	Points    []telemetry.Series // what metric points mean whose series have these names
+	Points    []telemetry.Series // name and HELP of the series of metric points that are known
+	Features  []string           // whose coverage is shown feature by feature; default all
 	Stop      time.Duration      // bound of a stop; default 8 s
 	Logger    *slog.Logger
 
@@ -84,11 +84,6 @@ type Limits struct {
 	SeriesTTL      time.Duration // a gauge not heard of for this long disappears; default 15 min
 	LabelValues    int           // distinct values of a counter's label, the rest is "other"; default 64
 	Recent         int           // packet ids remembered to tell repeats; default 8,192
-	Features       []string      // whose coverage is shown feature by feature; default all
-}
-
-func (l Limits) wants(feature string) bool {
-	return len(l.Features) == 0 || slices.Contains(l.Features, feature)
 }
 
 func (c Config) withDefaults() Config {

@@ -1,6 +1,7 @@
 package nissa
 
 import (
+	"fmt"
 	"runtime"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/esper-lite/weatherlight/internal/version"
+	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 	"github.com/esper-lite/weatherlight/nissa/internal/runstore"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
@@ -103,7 +105,8 @@ func newStoreCounts(c *counts) *storeCounts {
 		bytes:     c.gauge("nissa_store_bytes", "About what the store keeps."),
 		most:      c.gauge("nissa_store_max_bytes", "What the store keeps at most: from there on the oldest makes room."),
 		retention: c.gauge("nissa_store_retention_seconds", "Age at which what the store keeps is removed."),
-		dropped:   c.counter("nissa_events_dropped_total", "Events that were not stored: those beyond the first 256 of a packet."),
+		dropped: c.counter("nissa_events_dropped_total",
+			fmt.Sprintf("Events that were not stored: those beyond the first %d of a packet.", runs.MaxEvents)),
 	}
 }
 

@@ -52,7 +52,7 @@ func TestSeriesHaveTheirKindsAndUnits(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := newRecorder(Limits{})
+			r := newRecorder(Config{})
 			r.recordTelemetry(packet("a").Metric(test.metric, test.value, test.unit).Build())
 			f := family(t, r, test.name)
 			if f == nil || f.GetType() != test.kind {
@@ -66,7 +66,7 @@ func TestSeriesHaveTheirKindsAndUnits(t *testing.T) {
 }
 
 func TestSendersOfOneSourceAreToldApart(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	for i, sender := range []string{"one", "two"} {
 		r.recordTelemetry(packet("weatherlight").Metric("weatherlight.restarts_total", float64(i), "").Indicator("instance", sender).Build())
 	}
@@ -76,7 +76,7 @@ func TestSendersOfOneSourceAreToldApart(t *testing.T) {
 }
 
 func TestLatenciesAreHistograms(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	for _, value := range []float64{2, 4, 4000, math.NaN(), math.Inf(1), -1} {
 		r.recordTelemetry(packet("tolaria").Metric("tolaria.training.latency_ms", value, "ms").Build())
 	}
@@ -111,7 +111,7 @@ func TestOpenMetricsTellWhenCountsBegan(t *testing.T) {
 // 100,000 series at the bound, and 100,000 more that find no room.
 func TestSeriesAreBoundedInNumber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecorder(Limits{Series: 100_000, SeriesOfSource: 60_000})
+		r := newRecorder(Config{Limits: Limits{Series: 100_000, SeriesOfSource: 60_000}})
 		for source := range 4 {
 			for part := range 50 {
 				p := packet(fmt.Sprint("source", source))
@@ -128,7 +128,7 @@ func TestSeriesAreBoundedInNumber(t *testing.T) {
 }
 
 func BenchmarkScrape(b *testing.B) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	for source := range 10 {
 		p := packet(fmt.Sprint("source", source))
 		for i := range 1000 {

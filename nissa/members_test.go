@@ -28,7 +28,7 @@ func TestWhoFallsSilentIsTakenOverOnce(t *testing.T) {
 				taken = append(taken, of)
 			}
 		}
-		series := newRecorder(Limits{}).series
+		series := newRecorder(Config{}).series
 		return &members{store: runstore.NewJournal(store), name: name, takeOver: takeOver, series: series, now: time.Now}
 	}
 	here, killed, stopped := joined("here"), joined("killed"), joined("stopped")

@@ -20,7 +20,7 @@ var update = stdflag.Bool("update", false, "write the table of Nissa's own serie
 // The operator's page holds the rows that HELP and TYPE are made with.
 func TestOperationsPageListsEverySeries(t *testing.T) {
 	table := "| series | kind | meaning |\n| --- | --- | --- |\n"
-	for _, row := range slices.Concat(newRecorder(Limits{}).counts.rows, alerting.Series(), elastic.Series()) {
+	for _, row := range slices.Concat(newRecorder(Config{}).counts.rows, alerting.Series(), elastic.Series()) {
 		table += fmt.Sprintf("| `%s` | %s | %s |\n", row.Labelled(), row.Kind, row.Meaning)
 	}
 	pagetest.Hold(t, "metrics.md", "nissa series", "go test ./nissa -run OperationsPage -update", table, *update)
@@ -29,7 +29,7 @@ func TestOperationsPageListsEverySeries(t *testing.T) {
 // Once everything was heard, each series of /metrics is that of a row, or that of
 // a metric point.
 func TestEverySeriesIsDocumented(t *testing.T) {
-	r := newRecorder(Limits{})
+	r := newRecorder(Config{})
 	r.recordTelemetry(packet("tolaria").Event("tolaria.graph_fallback", leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING).
 		Metric("nissa.taken", 1, "").Metric("tolaria.graph.replay_ms", 1, "ms").Build())
 	r.recordTelemetry(packet("simic").Metric(trainingReward, 1, "").Build())

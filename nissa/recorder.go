@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 // recorder turns messages into series. It is safe for concurrent use.
@@ -32,15 +31,15 @@ type recorder struct {
 	levels    *capped
 }
 
-func newRecorder(limits Limits, points ...telemetry.Series) *recorder {
-	limits = limits.withDefaults()
+func newRecorder(c Config) *recorder {
+	limits := c.Limits.withDefaults()
 	counts := newCounts()
 	flags := map[string]*shownFlag{quarantineRow: {gauge: counts.quarantine}, elevatedRow: {gauge: counts.elevatedRisk}}
 	r := &recorder{
 		registry:  prometheus.NewRegistry(),
 		counts:    counts,
 		store:     newStoreCounts(counts),
-		series:    newSeriesTable(limits, points, counts.dropped, flags),
+		series:    newSeriesTable(c, counts.dropped, flags),
 		telemetry: newRecent(limits.Recent),
 		states:    newRecent(limits.Recent),
 		reports:   newRecent(limits.Recent),

@@ -138,7 +138,7 @@ func TestScenario55_LimitsOfTheShippedRulesAreSet(t *testing.T) {
 
 // R15: the features that were named changed nothing.
 func TestR15OnlyTheNamedFeaturesAreShown(t *testing.T) {
-	r := newRecorder(Limits{Features: []string{"custom.key"}})
+	r := newRecorder(Config{Features: []string{"custom.key"}})
 	r.recordTelemetry(packet("tamiyo").Metric("tamiyo.gnn.coverage.custom.key", 0.3, "ratio").
 		Metric("tamiyo.gnn.feature_coverage.node.seed", 0.4, "ratio").Metric("tamiyo.gnn.feature_coverage", 0.5, "ratio").Build())
 	wantSeries(t, r, map[string]string{

@@ -13,7 +13,6 @@ import (
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/setback"
-	"github.com/esper-lite/weatherlight/telemetry"
 )
 
 // Reasons why a metric point is not shown.
@@ -81,11 +80,12 @@ func (f *shownFlag) set(value float64, said, heard time.Time) {
 // seriesTable holds the series that come from metric points. It is a Prometheus
 // collector of series that are not known in advance.
 type seriesTable struct {
-	limits Limits
-	own    map[string]struct{} // names it must not take
-	drops  *prometheus.CounterVec
-	flags  map[string]*shownFlag // by the name of the series
-	help   map[string]string     // likewise, of those that are known
+	limits   Limits
+	features []string            // that are shown; empty: all
+	own      map[string]struct{} // names it must not take
+	drops    *prometheus.CounterVec
+	flags    map[string]*shownFlag // by the name of the series
+	help     map[string]string     // likewise, of those that are known
 
 	mu        sync.Mutex
 	table     map[string]*series
@@ -100,15 +100,13 @@ type seriesTable struct {
 // heard of.
 type sourceSeries struct{ number, series int }
 
-func newSeriesTable(
-	limits Limits, points []telemetry.Series, drops *prometheus.CounterVec, flags map[string]*shownFlag,
-) *seriesTable {
+func newSeriesTable(c Config, drops *prometheus.CounterVec, flags map[string]*shownFlag) *seriesTable {
 	help := map[string]string{}
-	for _, row := range points {
+	for _, row := range c.Points {
 		help[row.Name] = row.Help()
 	}
 	return &seriesTable{
-		limits: limits, own: map[string]struct{}{}, drops: drops, flags: flags, help: help,
+		limits: c.Limits.withDefaults(), features: c.Features, own: map[string]struct{}{}, drops: drops, flags: flags, help: help,
 		table: map[string]*series{}, bySource: map[string]*sourceSeries{},
 	}
 }
@@ -125,7 +123,7 @@ func (t *seriesTable) record(packet *leyline.TelemetryPacket, now time.Time) {
 	defer t.mu.Unlock()
 	sender := indicators[senderIndicator]
 	for _, point := range packet.GetMetrics() {
-		if feature, is := featureOf(point.GetName()); is && !t.limits.wants(feature) {
+		if feature, is := featureOf(point.GetName()); is && len(t.features) > 0 && !slices.Contains(t.features, feature) {
 			continue
 		}
 		name, labels := seriesOf(packet.GetSourceSubsystem(), sender, point.GetName(), point.GetAttributes())

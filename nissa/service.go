@@ -42,7 +42,7 @@ func New(config Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{config: config, recorder: newRecorder(config.Limits, config.Points...), desk: desk, ending: make(chan struct{})}
+	s := &Service{config: config, recorder: newRecorder(config), desk: desk, ending: make(chan struct{})}
 	if desk != nil {
 		s.recorder.registry.MustRegister(desk)
 	}

@@ -24,7 +24,7 @@ type Options struct {
 	// EnvFile is the path of the .env file; it may be missing.
 	// Default: .env in the working directory.
 	EnvFile string
-	// SecretOptional accepts a missing secret, for commands that sign nothing.
+	// SecretOptional accepts a secret that is missing or cannot be read, for commands that sign nothing.
 	SecretOptional bool
 }
 

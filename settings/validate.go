@@ -12,11 +12,13 @@ import (
 
 // validate adds the faults that concern more than one variable, or none.
 func (s *Settings) validate(faults *Faults, secretOptional bool) {
-	if s.SecretFile != "" {
+	switch {
+	case secretOptional: // nobody signs: no secret is looked at
+	case s.SecretFile != "":
 		if _, _, err := s.Secrets(); err != nil {
 			faults.add(SecretFileEnv, err)
 		}
-	} else if s.Secret.Reveal() == "" && !secretOptional {
+	case s.Secret.Reveal() == "":
 		faults.List = append([]Fault{{Env: SecretEnv, Err: ErrNoSecret}}, faults.List...)
 	}
 	s.Oona.validate(faults)

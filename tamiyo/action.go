@@ -1,7 +1,6 @@
 package tamiyo
 
 import (
-	"cmp"
 	"fmt"
 
 	"github.com/esper-lite/weatherlight/leyline"
@@ -40,26 +39,31 @@ func (d deciding) asked() string {
 	return listed(texts, longestExplanation)
 }
 
-// actionOf reads an answer. What a seed of that stage cannot do is not asked for.
+// actionOf reads an answer. What a seed of that stage cannot do is not asked for, nor is what was
+// answered lower in its place: who would rather keep a seed does not have it culled.
 func actionOf(answer []float32, at stage) action {
 	told := action{cull: answer[answerCull], pause: answer[answerPause], keep: answer[answerKeep]}
-	highest := float32(0)
+	usable, highest := true, float32(0)
 	for _, asked := range []struct {
 		act    act
 		value  float32
 		usable bool
 	}{{actCull, told.cull, true}, {actPause, told.pause, pausable(at)}, {actKeep, told.keep, at == stageProbationary}} {
-		if asked.usable && asked.value > highest {
-			told.act, highest = asked.act, asked.value
+		if asked.value > highest {
+			told.act, highest, usable = asked.act, asked.value, asked.usable
 		}
+	}
+	if !usable {
+		told.act = actNone
 	}
 	return told
 }
 
-// askOfSeeds asks the policy that decides what is to become of the run's seeds.
+// askOfSeeds asks the policy that decides what is to become of the run's seeds. When the library
+// left no time for that, it is not the policy that is late.
 func (e planner) askOfSeeds() {
 	active := e.deciding.active
-	if active == nil && e.deciding.shadow == nil {
+	if active == nil && e.deciding.shadow == nil || e.plan.overdue {
 		return
 	}
 	e.deciding.living = e.steerable()
@@ -125,23 +129,38 @@ func (e planner) compareSeeds(shadow Policy) error {
 	return nil
 }
 
-// comes is what comes of a seed by what is asked for.
+// comes is what comes of a seed by what is asked for, if no rule restrains the run.
 func (e planner) comes(s seed, asked act) string {
-	operation, _ := steerer(e).judge(s, asked)
+	if bars(s, asked) != "" {
+		asked = actNone
+	}
+	operation, _ := e.judge(s, asked)
 	comes := actNone
 	switch {
 	case operation == opCull:
 		comes = actCull
 	case asked == actPause:
 		comes = actPause
-	case operation == opFossilize:
+	case operation == opFossilize && !s.Paused: // it comes back first
 		comes = actKeep
 	}
 	return comes.String() + " " + s.ID
 }
 
+// bars is why a seed is not to be done with what a policy asks for; empty: it may be.
+func bars(s seed, asked act) string {
+	switch {
+	case (asked == actCull || asked == actKeep) && (s.Paused || s.Hold.Out):
+		return "paused"
+	case asked == actKeep && s.Improving == 0:
+		return "no_gain"
+	default:
+		return ""
+	}
+}
+
 // withhold tells of what a policy asks for and does not get.
 func (e steerer) withhold(s seed, asked action, reason string) {
 	e.event("policy_restrained", levelInfo, "training_run_id", e.record.Run, "policy_version", e.policy, "seed_id", s.ID,
-		"asked", asked.act.String(), "policy_answer", asked.String(), "reason", cmp.Or(reason, "unknown"))
+		"asked", asked.act.String(), "policy_answer", asked.String(), "reason", reason)
 }

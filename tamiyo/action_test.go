@@ -44,8 +44,19 @@ func TestAPolicyCullsASeed(t *testing.T) {
 	if report.GetTamiyoPolicyVersion() != "acts-1" {
 		t.Errorf("reported as %v", report)
 	}
-	if r.record.tried("layer1") != 1 {
-		t.Errorf("the blueprint of a seed that was judged is tried again: %+v", r.record.Slots)
+	if r.record.tried("layer1") != 0 || r.record.Slots["layer1"].Setbacks[report.GetBlueprintId()] != 1 || !Spares(report) {
+		t.Errorf("a policy's opinion counts against a blueprint: %+v", r.record.Slots)
+	}
+}
+
+// One whose figures are worse counts as any other, whoever had it culled.
+func TestASeedThatAPolicyCulledForHarmCounts(t *testing.T) {
+	t.Parallel()
+	r, id := actedRun(t, acting(0.5, 0, 0), stageShadowing)
+	only(t, r.report(1, measuredSeed(id, stageShadowing, -0.1)), "SEED_OP_CULL")
+	report := onlyReport(t, r.report(1), leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_REGRESSION, causeAsked)
+	if r.record.tried("layer1") != 1 || Spares(report) {
+		t.Errorf("it does not count: %+v", r.record.Slots)
 	}
 }
 
@@ -263,5 +274,124 @@ func TestAPolicyChoosesTheSlot(t *testing.T) {
 				t.Errorf("begun at %v, want %v", got, row.want)
 			}
 		})
+	}
+}
+
+// A seed is not culled for want of a stage in which it could be paused or kept.
+func TestASeedThatAPolicyWouldRatherPauseOrKeepIsNotCulled(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		policy *judge
+		at     stage
+	}{
+		"paused, and it waits for its kernel's place": {acting(0.1, 0.9, 0), stageGerminated},
+		"kept, and it is in TRAINING":                 {acting(0.1, 0, 0.9), stageTraining},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, id := actedRun(t, row.policy, row.at)
+			if decision := r.report(1, seedState(id, row.at)); len(decision.Commands) > 0 {
+				t.Errorf("commands %v", operations(decision))
+			}
+		})
+	}
+}
+
+// A halted run asks no policy: that it says nothing brings no seed back.
+func TestWhatAPolicyKeepsOutStaysOutWhileTheRunIsHalted(t *testing.T) {
+	t.Parallel()
+	policy := acting(0, 0.5, 0)
+	r, id := actedRun(t, policy, stageProbationary)
+	r.report(1, measuredSeed(id, stageProbationary, 0.1))
+	r.report(1, measuredSeed(id, stageProbationary, 0.1)) // the rules would keep it now
+	for range 3 {
+		decision := r.metricsReport(map[string]float32{trainer.MetricHalted: 1}, seedState(id, stageProbationary))
+		if len(decision.Commands) > 0 {
+			t.Fatalf("in a run that is halted %v, %v", operations(decision), decision.Commands[0].GetAnnotations())
+		}
+	}
+	if decision := r.report(1, seedState(id, stageProbationary)); len(decision.Commands) > 0 {
+		t.Errorf("the policy keeps it out, and %v", operations(decision))
+	}
+	policy.answer = answering(1, 0, 1, 0)
+	if again := only(t, r.report(1, seedState(id, stageProbationary)), "COMMAND_PAUSE"); again.GetAnnotations()["resume"] != "true" {
+		t.Errorf("%v", again)
+	}
+}
+
+// What the library took of the step is not counted against a policy.
+func TestAPolicyIsNotLateWhenTheLibraryIs(t *testing.T) {
+	t.Parallel()
+	r, id := actedRun(t, acting(0.5, 0, 0), stageTraining)
+	late := fmt.Errorf("no time: %w", context.DeadlineExceeded)
+	r.next.Blueprint = func(string) (Candidate, bool, error) { return Candidate{}, false, late }
+	r.next.Consult = func(Policy, [][]float32) ([][]float32, error) { return nil, late }
+	decision := r.report(1, seedState(id, stageTraining))
+	attributesOf(t, decision, "timeout_urza")
+	if told := events(decision); slices.Contains(told, "timeout_inference") || slices.Contains(told, "policy_failed") {
+		t.Errorf("told %v", told)
+	}
+	if r.record.Inference != (breaker{}) || r.record.Library == (breaker{}) {
+		t.Errorf("breakers %+v, of the library %+v", r.record.Inference, r.record.Library)
+	}
+}
+
+// Two policies of which each would begin the same at every slot differ when they take another slot.
+func TestThePolicyInTheShadowIsComparedByTheSlotThatItTakes(t *testing.T) {
+	t.Parallel()
+	wide := &judge{version: "wide", answer: func(row []float32) []float32 { return []float32{row[9], 0, 1, 0} }}
+	narrow := &judge{version: "narrow", answer: func(row []float32) []float32 { return []float32{8 - row[9], 0, 1, 0} }}
+	for name, row := range map[string]struct {
+		shadow  *judge
+		would   string // at the slot that the other one takes
+		counted shadowed
+	}{
+		"another":  {narrow, wait, shadowed{"narrow", 0, 2}},
+		"the same": {&judge{version: "also wide", answer: wide.answer}, "BP002 at b", shadowed{"also wide", 2, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRun(t, Config{Policies: decidedBy(&judge{version: "wide", answer: wide.answer}, row.shadow)})
+			r.next.Slots = map[string][]int{"a": {8}, "b": {512}}
+			r.stall()
+			if r.record.Shadow != row.counted {
+				t.Errorf("counted %+v, want %+v", r.record.Shadow, row.counted)
+			}
+			for _, event := range r.decisions[len(r.decisions)-1].Packets[0].GetEvents() {
+				told := event.GetAttributes()
+				if told["would_have"] == "BP002 at b" && told["would"] != row.would {
+					t.Errorf("told as %v, want %s", told, row.would)
+				}
+			}
+		})
+	}
+}
+
+// Of a seed that one of them keeps out the other could have nothing else become before it is back.
+func TestAPausedSeedIsComparedAsWhatCouldBecomeOfIt(t *testing.T) {
+	t.Parallel()
+	shadow := acting(0.5, 0, 0)
+	r := newRun(t, Config{})
+	id := r.stall().GetTargetSeedId()
+	r.report(1, seedState(id, stageTraining))
+	r.controller = NewController(Config{Policies: decidedBy(acting(0, 0.5, 0), shadow)})
+	for _, want := range []string{"cull", "leave"} { // in the second report it is out
+		told := attributesOf(t, r.report(1, seedState(id, stageTraining)), "policy_shadow")
+		if told["would"] != want+" "+id || told["would_have"] != "pause "+id {
+			t.Errorf("told as %v, want %s", told, want)
+		}
+	}
+}
+
+func TestAPolicyInTheShadowThatFailsIsAskedNothingMore(t *testing.T) {
+	t.Parallel()
+	shadow := &judge{version: "shadow", answer: smallest, err: errors.New("no room")}
+	r := newRun(t, Config{MaxGrowing: 2})
+	id := r.stall().GetTargetSeedId()
+	r.next.Slots = map[string][]int{"layer1": {64, 7, 7}, "layer2": {64, 7, 7}}
+	r.controller = NewController(Config{MaxGrowing: 2, Policies: decidedBy(nil, shadow)})
+	decision := r.report(1, seedState(id, stageTraining))
+	if told := attributesOf(t, decision, "policy_failed"); told["reason"] != "no room" || len(shadow.rows) == 0 || shadow.rows[0][FeatureLiving] == 1 {
+		t.Errorf("told as %v after it was asked about %v", told, shadow.rows)
 	}
 }

@@ -52,6 +52,12 @@ func (c Candidate) annotations() map[string]string {
 		"blueprint_risk":  strconv.FormatFloat(c.facts(true).EffectiveRisk(), 'f', 2, 64),
 		"blueprint_stage": strconv.FormatUint(uint64(c.Stage), 10),
 	}
+	if c.Name != "" {
+		told["blueprint_name"] = clipped(c.Name)
+	}
+	if c.ParameterCount > 0 {
+		told["blueprint_parameter_count"] = strconv.Itoa(c.ParameterCount)
+	}
 	b := c.BSDS
 	if b == nil {
 		return told

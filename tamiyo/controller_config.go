@@ -16,6 +16,7 @@ const DefaultPolicyVersion = "tamiyo_plain_v1"
 // Candidate is a compiled blueprint that a seed could be germinated from.
 type Candidate struct {
 	BlueprintID      string
+	Name             string // as the catalogue has it
 	Tier             leyline.BlueprintTier
 	Risk             float64 // 0..1
 	Stage            uint32

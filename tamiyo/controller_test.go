@@ -70,6 +70,7 @@ func TestSeedCommandsCarryWhatKasminaInsistsOn(t *testing.T) {
 	want := map[string]string{
 		"training_run_id": "run-1", "slot": "layer1", "mesh_host_layers": `["fc1","fc2"]`, "risk_reason": causeStall,
 		"policy_version": DefaultPolicyVersion, "evaluated_epoch": "5", "stalled_epochs": "4", "loss_delta": "0.000000",
+		"blueprint_name": "name of BP002", "blueprint_parameter_count": "100",
 		"blueprint_risk": "0.25", "blueprint_stage": "0", "blueprint_tier": "BLUEPRINT_TIER_SAFE",
 		"selected_blueprint": "BP002", "selected_seed": id, "blueprint_worth": "0.438",
 		"considered": "BP002 at layer1: 0.438; BP003 at layer1: 0.219; BP001 at layer1: not for want of parameters",

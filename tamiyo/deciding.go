@@ -26,7 +26,7 @@ func VersionOf(policy Policy) string { return clippedWord(policy.Version()) }
 type deciding struct {
 	active, shadow Policy
 
-	looked   []looked
+	looked   [][]considered    // what stood to choose at each slot, by the controller's own worth
 	living   []seed            // that they are asked about
 	actions  map[string]action // of the one that decides, by seed
 	denied   bool              // its breaker keeps the one that decides from being asked, and the rules decide in its place
@@ -50,9 +50,6 @@ func (e planner) admit(active, shadow Policy) {
 	}
 	e.policy = e.deciding.version()
 }
-
-// looked is what stood to choose at a slot, by the controller's own worth and as it was decided.
-type looked struct{ ranked, decided []considered }
 
 // judged has a policy judge within the step.
 func (e planner) judged(policy Policy, rows [][]float32) ([][]float32, error) {
@@ -137,7 +134,7 @@ func (e planner) weigh(ranked []considered) []considered {
 		}
 		e.heard(active, err)
 	}
-	e.deciding.looked = append(e.deciding.looked, looked{ranked, decided})
+	e.deciding.looked = append(e.deciding.looked, ranked)
 	return decided
 }
 
@@ -168,22 +165,29 @@ func (e planner) compareShadow() {
 	if shadow == nil {
 		return
 	}
-	if err := errors.Join(e.compareSlots(shadow), e.compareSeeds(shadow)); err != nil {
+	err := e.compareSlots(shadow)
+	if err == nil {
+		err = e.compareSeeds(shadow)
+	}
+	if err != nil {
 		e.tellFailed(shadow, err)
 	}
 }
 
 func (e planner) compareSlots(shadow Policy) (failure error) {
+	var slots []string
 	var begins []considered
-	var would []string
-	for _, at := range e.deciding.looked {
-		weighed, err := e.consult(shadow, at.ranked)
+	for _, ranked := range e.deciding.looked {
+		weighed, err := e.consult(shadow, ranked)
 		if err != nil {
 			failure = err
 			break
 		}
-		would = append(would, begun(weighed))
-		if len(weighed) > 0 && weighed[0].begins() {
+		if len(weighed) == 0 || weighed[0].refusal != "" {
+			continue
+		}
+		slots = append(slots, weighed[0].slot)
+		if weighed[0].begins() {
 			begins = append(begins, weighed[0])
 		}
 	}
@@ -192,12 +196,8 @@ func (e planner) compareSlots(shadow Policy) (failure error) {
 		beside.choose(best)
 	}
 	didHold, wouldHold := e.deciding.late || holds(e.plan.policyRisk()), holds(beside.policyRisk())
-	for i := range would {
-		at := e.deciding.looked[i]
-		if len(at.ranked) == 0 || at.ranked[0].refusal != "" {
-			continue
-		}
-		e.compared(shadow, unless(wouldHold, would[i]), unless(didHold, begun(at.decided)))
+	for _, slot := range slots {
+		e.compared(shadow, unless(wouldHold, beside.begun(slot)), unless(didHold, e.plan.begun(slot)))
 	}
 	return failure
 }
@@ -222,12 +222,14 @@ func unless(held bool, begun string) string {
 
 const wait = "wait"
 
-// begun is what comes of a ranking: what begins, or that it is waited.
-func begun(ranked []considered) string {
-	if len(ranked) == 0 || !ranked[0].begins() {
-		return wait
+// begun is what comes of a slot: what begins there, or that it is waited.
+func (p *plan) begun(slot string) string {
+	for _, planned := range p.seeds {
+		if planned.slot == slot {
+			return planned.candidate.BlueprintID + " at " + slot
+		}
 	}
-	return ranked[0].candidate.BlueprintID + " at " + ranked[0].slot
+	return wait
 }
 
 // shadowed counts how often the policy in the shadow would have done as was done.

@@ -188,3 +188,21 @@ func (r *run) resumed(reports int, id string) int {
 	}
 	return count
 }
+
+// What a rule has taken out of the output is not kept before it is back.
+func TestASeedThatIsPausedIsKeptOnceItIsBack(t *testing.T) {
+	t.Parallel()
+	r := newRun(t, Config{})
+	id := r.stall().GetTargetSeedId()
+	r.report(1, measuredSeed(id, stageProbationary, 0.1))
+	only(t, r.report(1, measuredSeed(id, stageProbationary, 0.1)), "SEED_OP_FOSSILIZE")
+	slow, well := map[string]float32{"step_latency_ms": 500}, map[string]float32{"step_latency_ms": 5}
+	only(t, r.metricsReport(slow, measuredSeed(id, stageProbationary, 0.1)), "COMMAND_PAUSE")
+	var got []string
+	for range 6 {
+		got = append(got, operations(r.metricsReport(well, seedState(id, stageProbationary)))...)
+	}
+	if !slices.Equal(got, []string{"COMMAND_PAUSE", "SEED_OP_FOSSILIZE"}) {
+		t.Errorf("once it was paused %v", got)
+	}
+}

@@ -260,14 +260,14 @@ func checkUntold(t *rapid.T, step step, before *Record, decision Decision) {
 	}
 }
 
-// checkEarned: whoever asks for it, what is kept has been measured, and is better.
+// checkEarned: whoever asks for it, what is kept has been measured, is better, and is not kept out of the output.
 func checkEarned(t *rapid.T, state State, decision Decision) {
 	for _, command := range decision.Commands {
 		if command.GetSeedOperation().GetOperation() != leyline.SeedOperation_SEED_OP_FOSSILIZE {
 			continue
 		}
 		s, _ := decision.Record.seed(command.GetTargetSeedId())
-		if s.Stage != stageProbationary || s.Improving == 0 || !s.Evidence.Better || s.Regressing > 0 {
+		if s.Stage != stageProbationary || s.Improving == 0 || s.Paused || !s.Evidence.Better || s.Regressing > 0 {
 			t.Fatalf("kept, and it is %+v: %v", s, state.Packet)
 		}
 	}

@@ -109,7 +109,15 @@ func spares(cause string) bool {
 }
 
 // Spares says whether a field report speaks neither for nor against its blueprint: the trainer was
-// restarted without the seed, somebody had it taken out, or another's rollback took it along.
+// restarted without the seed, somebody had it taken out, another's rollback took it along, or a
+// policy had it culled that had done no harm.
 func Spares(report *leyline.FieldReport) bool {
-	return report.GetOutcome() != leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS && spares(report.GetNotes())
+	switch report.GetOutcome() {
+	case leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_SUCCESS:
+		return false
+	case leyline.FieldReportOutcome_FIELD_REPORT_OUTCOME_NEUTRAL:
+		return spares(report.GetNotes()) || report.GetNotes() == causeAsked
+	default:
+		return spares(report.GetNotes())
+	}
 }

@@ -21,7 +21,7 @@ const (
 
 func safe(id string, parameters int) Candidate {
 	return Candidate{
-		BlueprintID: id, Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: 0.25, ParameterCount: parameters,
+		BlueprintID: id, Name: "name of " + id, Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: 0.25, ParameterCount: parameters,
 	}
 }
 

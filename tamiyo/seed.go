@@ -163,8 +163,11 @@ func (o *operation) UnmarshalText(text []byte) error {
 // by what it did in the host or by its kernel. A seed may also go for what it cannot
 // help, as when another's rollback takes it along.
 func (s seed) blamed() bool {
-	if s.Cause == causeNoEffect || s.Failure != "" || spares(s.Cause) {
+	switch {
+	case s.Cause == causeNoEffect, s.Failure != "", spares(s.Cause):
 		return false
+	case s.Cause == causeAsked: // a policy's opinion is no finding
+		return s.Evidence.Worse
 	}
 	return s.Cause != "" || s.Measured || culled(s.Stage)
 }

@@ -21,11 +21,11 @@ const (
 	causeConservative = "conservative_mode"
 )
 
-// steerer says what becomes of the living seeds of an evaluation.
-type steerer struct{ *evaluation }
-
 // regressionEpochs of loss in a row cull a seed.
 const regressionEpochs = 2
+
+// steerer gives commands to the seeds of an evaluation.
+type steerer struct{ *evaluation }
 
 // steerSeeds gives each living seed at most one command.
 func (e steerer) steerSeeds() {
@@ -59,35 +59,32 @@ func (e steerer) steer(s seed) seed {
 		return s // it is on its way out, by Kasmina's order or by itself
 	case out && pausable(s.Stage) && (!s.Paused || unheeded(e.evaluation, s)):
 		return e.pause(s, restrained)
-	case !out && !frozen && !e.record.Unrest.holds() && e.comesBack(s):
+	case !out && !frozen && e.comesBack(s):
 		return e.resume(s)
-	case !frozen && operation == opFossilize:
+	case !frozen && operation == opFossilize && !s.Paused: // one that is out comes back first
 		return e.order(s, opFossilize, cause)
 	default:
 		return s
 	}
 }
 
-// comesBack says whether a seed that nothing keeps out is to be asked back.
+// comesBack says whether a seed that nobody wants out any more is put back into the output. In a
+// run that is halted no policy is asked, and what one keeps out stays out until it is.
 func (e steerer) comesBack(s seed) bool {
-	again := s.Hold.Attempts < maxResumes || held(e.evaluation, s)
-	return s.Paused || again && unheeded(e.evaluation, s)
+	if e.record.Unrest.holds() || e.deciding.active != nil && e.halted() {
+		return false
+	}
+	return s.Paused || unheeded(e.evaluation, s) && (s.Hold.Attempts < maxResumes || held(e.evaluation, s))
 }
 
 // allowed is what a policy asks for of a seed, as far as the rules allow it in this pass.
 func (e steerer) allowed(s seed, frozen bool) act {
 	asked := e.deciding.actions[s.ID]
-	var reason string
-	switch {
-	case asked.act == actNone:
-		return actNone
-	case frozen:
+	reason := bars(s, asked.act)
+	if asked.act != actNone && frozen {
 		reason = cmp.Or(e.verdict.Reason, e.record.Conservative.Reason, causeConservative)
-	case asked.act != actPause && (s.Paused || s.Hold.Out):
-		reason = "paused"
-	case asked.act == actKeep && s.Improving == 0:
-		reason = "no_gain"
-	default:
+	}
+	if reason == "" {
 		return asked.act
 	}
 	e.withhold(s, asked, reason)
@@ -95,7 +92,7 @@ func (e steerer) allowed(s seed, frozen bool) act {
 }
 
 // judge goes by the seed's record, and by what a policy asks for beside it.
-func (e steerer) judge(s seed, asked act) (operation, string) {
+func (e *evaluation) judge(s seed, asked act) (operation, string) {
 	improved := s.Stage == stageProbationary && s.Improving >= e.config.ProbationEpochs
 	old := s.Age >= e.config.MaxAgeEpochs
 	switch {

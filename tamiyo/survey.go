@@ -51,8 +51,7 @@ func (e *evaluation) survey() {
 	denied := e.record.Library.denies(e.now)
 	p.knowSeeds(denied)
 	defer p.settleQuestions()
-	halted := e.state.Packet.GetTrainingMetrics()[trainer.MetricHalted] >= 1
-	if halted || e.conservative() && (e.config.Conservative || e.record.Unrest.Calm+1 < e.config.HoldDownEpochs) {
+	if e.halted() || e.conservative() && (e.config.Conservative || e.record.Unrest.Calm+1 < e.config.HoldDownEpochs) {
 		return
 	}
 	p.askOfSeeds()
@@ -73,6 +72,11 @@ func (e *evaluation) survey() {
 	default:
 		p.fillSlots(denied)
 	}
+}
+
+// halted says that the training loop was told to stop.
+func (e *evaluation) halted() bool {
+	return e.state.Packet.GetTrainingMetrics()[trainer.MetricHalted] >= 1
 }
 
 // planner makes the plan of an evaluation.
@@ -182,12 +186,12 @@ func (e planner) refused(id string) (rules.Finding, bool) {
 // room says whether one more seed may grow beside those that are planned.
 func (e planner) room() bool { return len(e.plan.seeds) < e.spare() }
 
-// spare is how many seeds there are for those that grow.
+// spare is how many more seeds may grow.
 func (e planner) spare() int {
 	return max(min(e.config.MaxGrowing-e.record.growing(), e.config.MaxSeeds-len(e.record.Seeds)), 0)
 }
 
-// maxLooked bounds the slots that a pass looks at in vain, and of which a policy chooses one. A
+// maxLooked bounds the slots that a pass looks at in vain, and those that a policy chooses from. A
 // policy of the largest size that may decide takes about a quarter of a step for one.
 const maxLooked = 4
 

@@ -71,7 +71,7 @@ func importRuns(ctx context.Context, path string, parts bool) error {
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return err
+		return process.CannotRead(path, err)
 	}
 	defer file.Close()
 	ids, err := nissa.Import(ctx, store(resolved.Nissa), file, parts)
@@ -133,7 +133,7 @@ func run(ctx context.Context) error {
 		Bus: bus, Name: own, HTTP: nissaconfig.HTTP(resolved.Nissa), Group: group, Streams: streams, Logger: logger,
 		Store: store(resolved.Nissa), Alerts: alerts(resolved.Nissa), Documents: documents(resolved.Nissa),
 		Points: nissaconfig.Points(),
-		Beside: followers(resolved, secrets), Limits: nissa.Limits{Features: resolved.Nissa.CoverageFeatureNames},
+		Beside: followers(resolved, secrets), Features: resolved.Nissa.CoverageFeatureNames,
 	})
 	if errors.Is(err, nissa.ErrRules) {
 		err = process.Misconfigured("NISSA_RULES_FILE", err)

@@ -70,7 +70,7 @@ func parse(args []string) (asked options, err error) {
 		"run all by itself for a trial: embedded broker, Nissa's page, a secret of its own, a temporary folder")
 	flags.StringVar(&asked.devDir, "dev-dir", "",
 		"the same in this folder, which is kept with its secret: the next start goes on with its kernels and runs")
-	err = process.ParseFlags(flags, "[--check | --dev | --dev-dir folder | --version]", args, os.Stdout)
+	err = process.ParseFlags(flags, "[--check|--dev|--dev-dir folder|--version]", args, os.Stdout)
 	asked.dev = asked.dev || asked.devDir != ""
 	if err == nil && asked.dev && asked.check {
 		return options{}, process.Misconfigured("command line",

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/esper-lite/weatherlight/oona"
 )
@@ -21,6 +24,9 @@ func TestIDsAreCompleted(t *testing.T) {
 		"seeds show": long, "seeds cull": long, "seeds pause": long, "seeds resume": long, "seeds fossilize": long,
 		"streams show": oona.DefaultStreams().Normal, "streams groups remove": oona.DefaultStreams().Normal, "mode": "conservative",
 		"seeds list --run": long, "events --run": long, "mode normal --run": long, "events --run " + long + " --seed": seed, "seeds cull " + long: seed,
+		"events --seed": seed, "runs list -o": "json", "deadletters list --stream": oona.DefaultStreams().Normal,
+		"deadletters list --group": "weatherlight", "deadletters list --reason": "permanent", "deadletters list --after": "-0",
+		"kernels import x.pt --blueprint": "BP009", "blueprints choose --context": long, "policy publish --run": long,
 		"events --kind": "gate", "kernels list --tier": "safe", "kernels list -o": "wide",
 	}
 	for line, want := range offered {
@@ -30,10 +36,8 @@ func TestIDsAreCompleted(t *testing.T) {
 			t.Errorf("esperctl %s offers %q", line, printed)
 		}
 	}
-	for _, line := range []string{"workers", "status", "alarms list"} { // which take no argument, and no file
-		if printed := mustRun(t, append(append([]string{"__complete"}, strings.Fields(line)...), "")...); !strings.HasPrefix(printed, ":4") {
-			t.Errorf("esperctl %s offers %q", line, printed)
-		}
+	if printed := mustRun(t, "__complete", "kernels", "import", "x.pt", "--blueprint", ""); !strings.Contains(printed, kernel) {
+		t.Errorf("kernels import --blueprint offers %q", printed)
 	}
 	eachCommand(newRoot(), func(command *cobra.Command) {
 		name := strings.TrimPrefix(command.CommandPath(), "esperctl ")
@@ -41,5 +45,39 @@ func TestIDsAreCompleted(t *testing.T) {
 		if _, tested := offered[name]; !tested && len(words) > 0 && words[0] != "FILE" && words[0] != "[URL]" && !strings.HasPrefix(words[0], "--") {
 			t.Errorf("%s is not completed by this test", command.UseLine())
 		}
+	})
+}
+
+// TestFilesAreOfferedWhereFilesAreTaken: whatever else is to be completed, nobody is offered the names of
+// what lies in his folder.
+func TestFilesAreOfferedWhereFilesAreTaken(t *testing.T) {
+	alone(t)
+	none := fmt.Sprintf(":%d\n", cobra.ShellCompDirectiveNoFileComp)
+	files := func(t *testing.T, wanted bool, line ...string) {
+		t.Helper()
+		printed := mustRun(t, append([]string{"__complete"}, line...)...)
+		if offers := !strings.HasSuffix(printed, none); offers != wanted {
+			t.Errorf("esperctl %q offers files: %v\n%s", line, offers, printed)
+		}
+	}
+	eachCommand(newRoot(), func(command *cobra.Command) {
+		if command.Parent().Name() == "completion" {
+			return
+		}
+		words := strings.Fields(command.CommandPath())[1:]
+		args := slices.Clone(words)
+		for _, kind := range append(strings.Fields(command.Use)[1:], "") {
+			files(t, strings.Contains(kind, "FILE"), append(slices.Clone(args), "")...)
+			if strings.HasPrefix(kind, "-") {
+				break
+			}
+			args = append(args, "x")
+		}
+		command.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Value.Type() != "bool" {
+				path, _ := isPath(f)
+				files(t, path, append(slices.Clone(words), "--"+f.Name, "")...)
+			}
+		})
 	})
 }

@@ -52,6 +52,10 @@ follows the last id of this one: --after ID.`,
 	list.Flags().StringVar(&filter.reason, "reason", "", "only those given up for this reason")
 	list.Flags().StringVar(&filter.after, "after", "", "only those that follow this id")
 	terminal.Limit(list, &filter.limit)
+	offerTo(list, "stream", ofLetters(func(letter deadletter.Letter) string { return letter.Stream }))
+	offerTo(list, "group", ofLetters(func(letter deadletter.Letter) string { return letter.Group }))
+	offerTo(list, "reason", ofLetters(func(letter deadletter.Letter) string { return letter.Reason }))
+	offerTo(list, "after", letterIDs)
 	return list
 }
 
@@ -83,13 +87,13 @@ func newLetterEntry(letter deadletter.Letter) letterEntry {
 
 func listDeadLetters(ctx context.Context, filter letterFilter, format *terminal.Format, out io.Writer) error {
 	entries := []letterEntry{}
-	err := withBus(ctx, func(bus *oona.Client) error {
+	err := lookAtBus(ctx, func(bus *oona.Client) error {
 		return eachDeadLetter(ctx, bus, filter, func(letter deadletter.Letter) {
 			entries = append(entries, newLetterEntry(letter))
 		})
 	})
 	if errors.Is(err, deadletter.ErrNotFound) {
-		return process.Misconfigured("--after", fmt.Errorf("%w; ids look like 1767323045000-0 (esperctl deadletters list)", err))
+		return process.Misconfigured("--after", err)
 	}
 	if err != nil {
 		return fmt.Errorf("list dead letters: %w", err)

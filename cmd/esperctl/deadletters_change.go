@@ -47,7 +47,7 @@ func replayDeadLetters(ctx context.Context, ids []string, out io.Writer) error {
 		return fmt.Errorf("replay dead letters: %w", err)
 	}
 	if refused > 0 {
-		return fmt.Errorf("%d of %d dead letters were not replayed", refused, len(ids))
+		return fmt.Errorf("%d of %d dead letters were not replayed: esperctl deadletters list shows what there is", refused, len(ids))
 	}
 	return nil
 }
@@ -104,7 +104,8 @@ func purgeDeadLetters(ctx context.Context, ids []string, olderThan time.Duration
 	}
 	printLine(out, "%d purged", purged)
 	if len(ids) > 0 && purged < int64(len(ids)) {
-		return fmt.Errorf("%d of %d dead letters were not there", int64(len(ids))-purged, len(ids))
+		return fmt.Errorf("%d of %d dead letters were not there: esperctl deadletters list shows those that are",
+			int64(len(ids))-purged, len(ids))
 	}
 	return nil
 }

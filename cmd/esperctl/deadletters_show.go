@@ -61,7 +61,7 @@ func newLetterDetails(letter deadletter.Letter) letterDetails {
 
 func showDeadLetter(ctx context.Context, id string, format *terminal.Format, out io.Writer) error {
 	var letter deadletter.Letter
-	err := withBus(ctx, func(bus *oona.Client) (err error) {
+	err := lookAtBus(ctx, func(bus *oona.Client) (err error) {
 		letter, err = bus.DeadLetters().Get(ctx, id)
 		return err
 	})

@@ -184,7 +184,7 @@ func TestDeadLetterCommandsTellWhatIsWrong(t *testing.T) {
 		}
 	}
 	t.Setenv("ESPER_LEYLINE_SECRET", "")
-	if _, err := run(t, "deadletters", "list"); process.ExitCode(err) != process.ExitConfiguration {
+	if _, err := run(t, "deadletters", "purge", "1-1"); process.ExitCode(err) != process.ExitConfiguration {
 		t.Errorf("without a secret: %v", err)
 	}
 }

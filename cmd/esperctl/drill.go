@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/nissa"
 	"github.com/esper-lite/weatherlight/nissa/drill"
 )
@@ -32,6 +33,7 @@ to one. Then it says what arrived where and how fast.`,
 		},
 	}
 	command.Flags().StringVar(&file, "rules", "", "file of rules, as NISSA_RULES_FILE names one; without, the shipped one")
+	_ = command.MarkFlagFilename("rules", "yml", "yaml") // it is there
 	command.Flags().DurationVar(&within, "timeout", 20*time.Second, "how long an alert, or its end, may take to arrive")
 	return command
 }
@@ -41,11 +43,14 @@ func runDrill(ctx context.Context, out io.Writer, file string, within time.Durat
 	if file != "" {
 		var err error
 		if text, err = os.ReadFile(file); err != nil {
-			return fmt.Errorf("read the rules: %w", err)
+			return process.CannotRead(file, err)
 		}
 		folder = filepath.Dir(file)
 	}
 	results, err := drill.Run(ctx, drill.Config{Rules: text, Folder: folder, Patience: within})
+	if err != nil && file != "" {
+		return fmt.Errorf("%s: %w: docs/operations/alerts-and-objectives.md says how rules are written", file, err)
+	}
 	if err != nil {
 		return err
 	}

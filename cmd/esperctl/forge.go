@@ -11,7 +11,6 @@ import (
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
-	"github.com/esper-lite/weatherlight/signing"
 	"github.com/esper-lite/weatherlight/tezzeret/forge"
 	"github.com/esper-lite/weatherlight/weatherlight/assembly"
 )
@@ -81,10 +80,12 @@ func announcer(ctx context.Context, resolved *settings.Settings, screen screen) 
 		screen.Print("kernels are not announced: the embedded broker lives in the service")
 		return nowhere, nobody
 	}
-	bus, _, err := joinBus(ctx, resolved)
-	if errors.Is(err, signing.ErrNoSecret) {
-		err = errors.New(settings.SecretEnv + " is not set")
+	keyring, err := keyringOf(resolved)
+	if err != nil {
+		screen.Print("kernels are not announced: %v", err)
+		return nowhere, nobody
 	}
+	bus, err := joinBus(ctx, resolved, keyring)
 	if err != nil {
 		screen.Print("kernels are not announced: %v", err)
 		return nowhere, nobody

@@ -41,6 +41,7 @@ func newKernelsList() *cobra.Command {
 	tier.bind(list, "only this tier")
 	list.Flags().IntVar(&stage, "stage", 0, "only this stage (default: all)")
 	list.Flags().StringVar(&tag, "tag", "", "only what has this tag")
+	offerTo(list, "tag", tags)
 	list.Flags().StringVar(&text, "text", "", "only what has this text in id, name, description or tags")
 	return list
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
 	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/karn"
@@ -35,7 +36,7 @@ announces it on the bus when REDIS_URL can be reached. What is not a kernel of t
 ONNX profile, like a PyTorch .pt file, is stored and served as opaque bytes.
 A blueprint that is neither in Karn's catalogue nor in the library gets the given
 name and tier.`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: offerFile,
 		RunE: func(command *cobra.Command, files []string) error {
 			wanted.file = files[0]
 			return importKernel(command.Context(), wanted, command.OutOrStdout())
@@ -44,6 +45,7 @@ name and tier.`,
 	command.Flags().StringVar(&wanted.blueprint, "blueprint", "", "the blueprint that the file is the kernel of")
 	command.Flags().StringVar(&wanted.name, "name", "", "name of a new blueprint (default: that of the file)")
 	wanted.tier.bind(command, "tier of a new blueprint")
+	offerTo(command, "blueprint", anyBlueprint)
 	if err := command.MarkFlagRequired("blueprint"); err != nil {
 		panic(err) // impossible: the flag is defined above
 	}
@@ -53,7 +55,7 @@ name and tier.`,
 func importKernel(ctx context.Context, wanted importing, out io.Writer) error {
 	content, err := readImport(wanted.file)
 	if err != nil {
-		return fmt.Errorf("import kernel: %w", err)
+		return fmt.Errorf("import kernel: %w", process.CannotRead(wanted.file, err))
 	}
 	err = withLibrary(ctx, func(opened opened) error {
 		descriptor, err := describe(ctx, opened.library, wanted)
@@ -83,6 +85,8 @@ func importKernel(ctx context.Context, wanted importing, out io.Writer) error {
 	return nil
 }
 
+var errEmpty = errors.New("it is empty")
+
 // maxImport bounds a file that is imported or exported: it is held in memory whole.
 const maxImport = 1 << 30
 
@@ -95,6 +99,9 @@ func readImport(name string) ([]byte, error) {
 	content, err := regularfile.Read(name, bound)
 	if errors.Is(err, regularfile.ErrTooLarge) {
 		err = fmt.Errorf("%w, %s", err, why)
+	}
+	if err == nil && len(content) == 0 {
+		err = errEmpty
 	}
 	return content, err
 }
@@ -153,7 +160,12 @@ func toStream(out io.Writer) destination {
 }
 
 func toFile(file string) destination {
-	return func(content []byte) (string, error) { return file, atomicfile.WriteFile(file, content, 0o644) }
+	return func(content []byte) (string, error) {
+		if err := atomicfile.WriteFile(file, content, 0o644); err != nil {
+			return "", process.CannotWrite(file, err)
+		}
+		return file, nil
+	}
 }
 
 func exportKernel(ctx context.Context, id string, put destination, out io.Writer) error {

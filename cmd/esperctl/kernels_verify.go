@@ -72,7 +72,8 @@ func detailTable(table io.Writer, details kernelDetails) {
 }
 
 func newKernelsVerify() *cobra.Command {
-	return &cobra.Command{
+	var format terminal.Format
+	verify := &cobra.Command{
 		Use:   "verify [ID...]",
 		Short: "Read artifacts again and compare them with the catalogue",
 		Long: `Reads the artifacts of the named blueprints, or of all of them, and compares
@@ -80,13 +81,23 @@ checksum and, where trusted keys are configured, signature. A damaged artifact i
 set aside as the service would do it; its row stays.`,
 		ValidArgsFunction: offer(most, kernelIDs),
 		RunE: func(command *cobra.Command, ids []string) error {
-			return verifyKernels(command.Context(), ids, command.OutOrStdout())
+			return verifyKernels(command.Context(), ids, &format, command.OutOrStdout())
 		},
 	}
+	format.Bind(verify)
+	return verify
 }
 
-func verifyKernels(ctx context.Context, ids []string, out io.Writer) error {
-	unsound := 0
+// verdictEntry is what a kernel proved to be, as --json prints it.
+type verdictEntry struct {
+	BlueprintID string `json:"blueprint_id"`
+	Sound       bool   `json:"sound"`
+	Verdict     string `json:"verdict"`
+}
+
+// verifyKernels tells of each kernel once it was read: a library may be large.
+func verifyKernels(ctx context.Context, ids []string, format *terminal.Format, out io.Writer) error {
+	unsound, entries := 0, []verdictEntry{}
 	err := inLibrary(ctx, func(opened opened) error {
 		if len(ids) == 0 {
 			err := opened.ask(ctx, func(ctx context.Context) (err error) {
@@ -105,7 +116,17 @@ func verifyKernels(ctx context.Context, ids []string, out io.Writer) error {
 			if err != nil {
 				unsound++
 			}
-			printLine(out, "%s  %s", id, soundness(err))
+			entry := verdictEntry{id, err == nil, soundness(err)}
+			if entries = append(entries, entry); format.JSON() {
+				continue
+			}
+			line := func(table io.Writer) { terminal.Row(table, entry.BlueprintID+"  "+entry.Verdict) }
+			if err := terminal.Table(out, format.Wide(), line); err != nil {
+				return err
+			}
+		}
+		if format.JSON() {
+			return terminal.JSON(out, entries)
 		}
 		return nil
 	})
@@ -113,7 +134,8 @@ func verifyKernels(ctx context.Context, ids []string, out io.Writer) error {
 		return fmt.Errorf("verify kernels: %w", err)
 	}
 	if unsound > 0 {
-		return fmt.Errorf("%d of %d kernels are not sound", unsound, len(ids))
+		return fmt.Errorf("%d of %d kernels are not sound: esperctl forge compiles those of the catalogue again, "+
+			"and others are imported again", unsound, len(ids))
 	}
 	return nil
 }

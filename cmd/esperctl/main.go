@@ -4,10 +4,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -64,7 +66,7 @@ func execute(ctx context.Context, root *cobra.Command) error {
 	if err != nil && !understood {
 		return terminal.Misused(asked, err)
 	}
-	return advised(err)
+	return advised(asked, err)
 }
 
 // noteRun has each command call begun before it does what it is for, once its flags are looked at.
@@ -130,6 +132,20 @@ func strict(command *cobra.Command) {
 	}
 }
 
+// inWords says of a value what a flag takes, in place of how the value was read.
+func inWords(_ *cobra.Command, err error) error {
+	invalid, is := errors.AsType[*pflag.InvalidValueError](err)
+	number, failed := errors.AsType[*strconv.NumError](err)
+	if !is || !failed {
+		return err
+	}
+	flag := invalid.GetFlag()
+	if flag.Value.Type() == "bool" {
+		return fmt.Errorf("--%s is %q, which is neither true nor false", flag.Name, invalid.GetValue())
+	}
+	return fmt.Errorf("--%s is %q, which is no number that it takes: %w", flag.Name, invalid.GetValue(), number.Err)
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           name,
@@ -138,10 +154,13 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		Version:       process.Version(name),
 	}
+	root.SetFlagErrorFunc(inWords)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(look.Status(), look.Workers(), look.Events(), newRuns(), newSeeds(), newTrainers(), newAlarms())
-	root.AddCommand(streams.New(withBus), top.New(withBus), act.Mode(withKeyring, look.CompleteSeeds))
+	root.AddCommand(streams.New(lookAtBus, withBus), top.New(lookAtBus), act.Mode(withKeyring, look.CompleteSeeds))
 	root.AddCommand(newBlueprints(), newDeadLetters(), demo.New(), dev.New(), newDrill(), newForge(), newKernels(), newPolicy(), newReady())
 	strict(root)
+	offerNoFiles(root)
+	terminal.Help(root)
 	return root
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/act"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/settings"
@@ -172,13 +173,19 @@ func namedPolicy(kept []inspect.Kept, name string) (inspect.Kept, error) {
 func newPolicyPublish() *cobra.Command {
 	update := &leyline.PolicyUpdate{Version: 1}
 	const short = "Publish a policy: it is stored, and decides nothing yet"
-	publish := &cobra.Command{Use: "publish FILE", Short: short, Long: short + ". It prints its digest.", Args: cobra.ExactArgs(1)}
+	publish := &cobra.Command{
+		Use: "publish FILE", Short: short, Long: short + ". It prints its digest.",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: offerFile,
+	}
 	act.Policy(publish, func(ctx context.Context, args []string) (issued time.Time, digest string, err error) {
 		payload, err := os.ReadFile(args[0])
-		if err != nil {
-			return issued, "", err
+		if err == nil && len(payload) == 0 {
+			err = errEmpty
 		}
-		resolved, err := settings.Load(settings.Options{})
+		if err != nil {
+			return issued, "", process.CannotRead(args[0], err)
+		}
+		resolved, err := settingsToAct()
 		if err != nil {
 			return issued, "", err
 		}
@@ -194,15 +201,13 @@ func newPolicyPublish() *cobra.Command {
 	publish.Flags().StringVar(&update.PolicyId, "id", "", "name of the policy")
 	publish.Flags().StringVar(&update.TamiyoPolicyVersion, "policy-version", "", "its version, as decisions will name it")
 	publish.Flags().StringVar(&update.TrainingRunId, "run", "", "the run that it was trained in")
+	_ = publish.RegisterFlagCompletionFunc("run", offerRuns)                          // it is there
 	_, _ = publish.MarkFlagRequired("id"), publish.MarkFlagRequired("policy-version") // both are there
 	return publish
 }
 
 // publishable says before anything is sent, or laid into the library, what every leader would refuse.
 func publishable(of settings.Tamiyo, update *leyline.PolicyUpdate, payload []byte) error {
-	if len(payload) == 0 {
-		return errors.New("it is empty")
-	}
 	config := policy.Config{}
 	if of.VerifyUpdates {
 		config.Rules = tamiyo.DefaultPolicyVersion
@@ -269,7 +274,7 @@ TAMIYO_POLICY_DIR keeps.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: offer(1, policyIDs),
 	}
 	act.Policy(command, func(ctx context.Context, args []string) (issued time.Time, _ string, err error) {
-		resolved, err := settings.Load(settings.Options{})
+		resolved, err := settingsToAct()
 		if err != nil {
 			return issued, "", err
 		}
@@ -296,7 +301,7 @@ func digestOf(dir, name string) (string, error) {
 	}
 	found, err := namedPolicy(kept, name)
 	if err == nil && found.Digest == "" {
-		err = errors.New("that policy was announced and has no payload")
+		err = errors.New("that policy was announced and has no payload: name one that esperctl policy list shows with a digest")
 	}
 	return found.Digest, err
 }
@@ -305,7 +310,7 @@ func newPolicyRollback() *cobra.Command {
 	const short = "Have the policy decide that decided before, or the rules alone"
 	command := &cobra.Command{Use: "rollback", Short: short, Long: short + ".", Args: cobra.NoArgs}
 	act.Policy(command, func(ctx context.Context, _ []string) (issued time.Time, _ string, err error) {
-		resolved, err := settings.Load(settings.Options{})
+		resolved, err := settingsToAct()
 		if err != nil {
 			return issued, "", err
 		}

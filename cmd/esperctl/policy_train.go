@@ -9,11 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/internal/atomicfile"
+	"github.com/esper-lite/weatherlight/internal/regularfile"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/learn"
 	"github.com/esper-lite/weatherlight/tamiyo/transcript"
 )
@@ -31,6 +34,9 @@ own worth of blueprints, and written only when it is better beyond chance.
 Exit codes: 0 it is, and was written, 1 it is not, 3 too little is recorded to tell.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
+			if err := writable(out); err != nil {
+				return err
+			}
 			runs, err := recordedFrom(command.Context(), from)
 			if err != nil {
 				return err
@@ -41,8 +47,24 @@ Exit codes: 0 it is, and was written, 1 it is not, 3 too little is recorded to t
 	train.Flags().StringSliceVar(&from, "from", nil, "files, folders and addresses of Nissas")
 	train.Flags().StringVar(&out, "out", "", "where the policy is written")
 	train.Flags().Uint64Var(&seed, "seed", 1, "of what is drawn by chance: the same seed and runs give the same policy")
+	_, _ = train.MarkFlagFilename("from", "jsonl"), train.MarkFlagFilename("out", "onnx")
 	_, _ = train.MarkFlagRequired("from"), train.MarkFlagRequired("out") // both are there
 	return train
+}
+
+// writable says before anything is fitted that there is no place for what comes of it.
+func writable(file string) error {
+	info, err := os.Stat(filepath.Dir(file))
+	switch {
+	case err != nil:
+		return process.CannotWrite(file, err)
+	case !info.IsDir():
+		return process.CannotWrite(file, syscall.ENOTDIR)
+	}
+	if err := regularfile.Check(file); err != nil {
+		return process.CannotWrite(file, err)
+	}
+	return nil
 }
 
 func trainPolicy(ctx context.Context, runs []transcript.Run, to string, seed uint64, out io.Writer) error {
@@ -51,7 +73,7 @@ func trainPolicy(ctx context.Context, runs []transcript.Run, to string, seed uin
 		data.Decisions, data.Runs, len(runs), data.Unusable)
 	policy, v, err := data.Fit(ctx, seed)
 	if errors.Is(err, learn.ErrTooLittle) {
-		return verdict{err, exitIncomplete}
+		return verdict{fmt.Errorf("%w: name a Nissa with more for --from, or files that esperctl runs export makes", err), exitIncomplete}
 	}
 	if err != nil {
 		return err
@@ -75,7 +97,7 @@ func offerPolicy(policy []byte, v learn.Verdict, to string, out io.Writer) error
 		return verdict{errors.New("the policy does not beat the rules beyond twice the noise; nothing is written"), exitNotSo}
 	}
 	if err := atomicfile.WriteFile(to, policy, 0o644); err != nil {
-		return err
+		return process.CannotWrite(to, err)
 	}
 	printLine(out, "%s beats the rules on runs that it had not seen. To offer it:", to)
 	printLine(out, "  esperctl policy publish %s --id ID --policy-version VERSION", to)

@@ -2,16 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/settings"
 )
 
 func newReady() *cobra.Command {
+	var format terminal.Format
 	var within time.Duration
 	command := &cobra.Command{
 		Use:   "ready [URL]",
@@ -27,9 +31,15 @@ func newReady() *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), within)
 			defer cancel()
-			return ask.Ready(ctx, resolved, strings.Join(args, ""))
+			said, err := ask.Ready(ctx, resolved, strings.Join(args, ""))
+			if said == nil {
+				return err
+			}
+			printed := format.Print(cmd.OutOrStdout(), said, func(io.Writer) {}) // the exit code is the answer
+			return errors.Join(err, printed)
 		},
 	}
+	format.Bind(command)
 	command.Flags().DurationVar(&within, "timeout", 2*time.Second, "how long to wait for the answer")
 	return command
 }

@@ -25,7 +25,7 @@ func TestR24ReadySaysWhyNotOnOneLine(t *testing.T) {
 	}))
 	defer server.Close()
 	_, err := run(t, "ready", strings.TrimPrefix(server.URL, "http://"))
-	if process.ExitCode(err) != process.ExitFailed || err.Error() != server.URL+" is not ready: bus_down: no answer" {
+	if process.ExitCode(err) != process.ExitFailed || err.Error() != server.URL+" is not ready: bus_down: no answer: try again, or look at esperctl status" {
 		t.Errorf("exit code %d: %v", process.ExitCode(err), err)
 	}
 }

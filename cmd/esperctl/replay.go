@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
+	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
 	"github.com/esper-lite/weatherlight/cmd/internal/process"
 	"github.com/esper-lite/weatherlight/settings"
 	"github.com/esper-lite/weatherlight/tamiyo/transcript"
@@ -33,6 +36,7 @@ type verdict struct {
 func (v verdict) Exit() int { return v.code }
 
 func newRunsReplay() *cobra.Command {
+	var format terminal.Format
 	var nissa string
 	replay := &cobra.Command{
 		Use:   "replay FILE|RUN",
@@ -48,40 +52,75 @@ missing from the record and those that are there came out the same.`,
 			if err != nil {
 				return err
 			}
-			return replayRuns(runs, command.OutOrStdout())
+			return replayRuns(runs, &format, command.OutOrStdout())
 		},
 	}
+	format.Bind(replay)
 	replay.Flags().StringVar(&nissa, "nissa", "", "address of the Nissa that knows the run [NISSA_URL, or else NISSA_HTTP_ADDR]")
 	return replay
 }
 
+// replayEntry is a run that was decided on again, as --json prints it.
+type replayEntry struct {
+	Run        string   `json:"run"`
+	Decisions  int      `json:"decisions"`
+	Commands   int      `json:"commands"`
+	Missing    []string `json:"missing"`              // what of the run is not recorded
+	Difference string   `json:"difference,omitempty"` // the first, behind so many decisions
+}
+
 // replayRuns tells what the runs of an export came to. The first difference ends it.
-func replayRuns(runs []transcript.Run, out io.Writer) error {
-	missing := 0
-	if len(runs) == 0 {
-		return verdict{errors.New("no run is recorded there"), exitIncomplete}
-	}
+func replayRuns(runs []transcript.Run, format *terminal.Format, out io.Writer) error {
+	entries := []replayEntry{}
+	var found error
 	for i := range runs {
 		result, err := runs[i].Replay()
 		if err != nil {
 			return err
 		}
-		if result.Difference != nil {
-			return verdict{fmt.Errorf("run %s: after %d decisions that are the same: %w", process.Printable(result.Run), result.Decisions,
-				result.Difference), exitNotSo}
+		entry := replayEntry{
+			Run: result.Run, Decisions: result.Decisions, Commands: result.Commands, Missing: append([]string{}, result.Missing...),
 		}
-		printLine(out, "%s: %d decisions with %d commands are the same, byte by byte", result.Run, result.Decisions, result.Commands)
-		for _, what := range result.Missing {
-			printLine(out, "%s: not recorded is %s", result.Run, what)
+		if differs := result.Difference; differs != nil {
+			entry.Difference = differs.Error()
+			found = fmt.Errorf("run %s: after %d decisions that are the same: %w", process.Printable(entry.Run), entry.Decisions, differs)
 		}
-		if missing += len(result.Missing); result.Decisions == 0 {
-			missing++
+		if entries = append(entries, entry); found != nil {
+			break
 		}
 	}
-	if missing > 0 {
+	if err := format.Print(out, entries, func(table io.Writer) { replayTable(table, entries) }); err != nil {
+		return err
+	}
+	if found != nil {
+		return verdict{found, exitNotSo}
+	}
+	return completeness(entries)
+}
+
+func replayTable(table io.Writer, entries []replayEntry) {
+	for _, e := range entries {
+		if e.Difference != "" {
+			return // the error tells of it
+		}
+		terminal.Row(table, fmt.Sprintf("%s: %d decisions with %d commands are the same, byte by byte", e.Run, e.Decisions, e.Commands))
+		for _, what := range e.Missing {
+			terminal.Row(table, fmt.Sprintf("%s: not recorded is %s", e.Run, what))
+		}
+	}
+}
+
+// completeness is the verdict on runs of which all that is recorded came out the same.
+func completeness(entries []replayEntry) error {
+	lacks := func(e replayEntry) bool { return len(e.Missing) > 0 || e.Decisions == 0 }
+	switch {
+	case len(entries) == 0:
+		return verdict{errors.New("no run is recorded there: " + exportMakes), exitIncomplete}
+	case slices.ContainsFunc(entries, lacks):
 		return verdict{errors.New("decisions are missing from the record"), exitIncomplete}
+	default:
+		return nil
 	}
-	return nil
 }
 
 // recordedRun reads a file, or asks Nissa for a run.
@@ -100,14 +139,20 @@ func recordedRun(ctx context.Context, name, nissa string) ([]transcript.Run, err
 	return runs, nil
 }
 
+const exportMakes = "name a file that esperctl runs export makes"
+
 func recordedIn(file string) ([]transcript.Run, error) {
 	from, err := os.Open(file)
 	if err != nil {
-		return nil, err
+		return nil, process.CannotRead(file, err)
 	}
 	runs, err := transcript.ReadRuns(from)
-	if err = errors.Join(err, from.Close()); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+	err = errors.Join(err, from.Close())
+	if _, unreadable := errors.AsType[*fs.PathError](err); unreadable {
+		return nil, process.CannotRead(file, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", file, err, exportMakes)
 	}
 	return runs, nil
 }

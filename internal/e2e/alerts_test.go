@@ -1,16 +1,13 @@
 package e2e
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,54 +16,33 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/database"
 	"github.com/esper-lite/weatherlight/internal/freeport"
+	"github.com/esper-lite/weatherlight/internal/hooktest"
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/telemetry"
 )
 
-// duty is who is told: a webhook that takes down what came over which way.
-type duty struct {
-	url string
-
-	mu   sync.Mutex
-	told []string
-}
+// duty is who is told, by a webhook.
+type duty struct{ *hooktest.Hook }
 
 func onDuty(t testing.TB) *duty {
 	t.Helper()
-	d := new(duty)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var body struct {
-			Alerts []struct {
-				Status string
-				Labels map[string]string
-			}
-		}
-		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		for _, a := range body.Alerts {
-			d.told = append(d.told, strings.Join([]string{
-				strings.TrimPrefix(r.URL.Path, "/"), a.Status, a.Labels["alertname"], a.Labels["alarm"],
-			}, " "))
-		}
-	}))
-	t.Cleanup(server.Close)
-	d.url = server.URL
-	return d
+	return &duty{hooktest.New(t)}
+}
+
+// all says of each alert which way it came.
+func (d *duty) all() string {
+	var told []string
+	for _, a := range d.Told() {
+		told = append(told, strings.Join([]string{strings.TrimPrefix(a.Path, "/"), a.Status, a.Labels["alertname"], a.Labels["alarm"]}, " "))
+	}
+	return strings.Join(told, "\n")
 }
 
 func (d *duty) hears(t *testing.T, words ...string) {
 	t.Helper()
 	for _, what := range words {
-		eventually(t, "the one on duty hears "+what, patience, func() bool {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			return strings.Contains(strings.Join(d.told, "\n"), what)
-		})
+		eventually(t, "the one on duty hears "+what, patience, func() bool { return strings.Contains(d.all(), what) })
 	}
 }
 
@@ -110,7 +86,7 @@ func TestNissaTellsOfAnEmergencyAndOfABusThatIsGone(t *testing.T) {
 	w.boot()
 	folder, addr := t.TempDir(), freeport.Must(t)
 	rules := filepath.Join(folder, "rules.yml")
-	mustWrite(t, rules, rulesToCopy(t, d.url, alertmanager(t, d.url+"/manager")))
+	mustWrite(t, rules, rulesToCopy(t, d.URL, alertmanager(t, d.URL+"/manager")))
 	environ := slices.Concat(w.environ, []string{"NISSA_HTTP_ADDR=" + addr, "NISSA_RULES_FILE=" + rules})
 	nissa := func() *process {
 		p := launch(t, folder, environ, nissaService)
@@ -178,7 +154,7 @@ func TestAlertsOutliveTheNissaThatJudges(t *testing.T) {
 	folder := t.TempDir()
 	rules := filepath.Join(folder, "rules.yml")
 	const alerts = 200
-	text := fmt.Sprintf("grouping: {wait: 1ms, interval: 1ms}\nreceivers: [{name: duty, url: '%s/told', per_minute: 6000}]\nrules:\n", d.url)
+	text := fmt.Sprintf("grouping: {wait: 1ms, interval: 1ms}\nreceivers: [{name: duty, url: '%s/told', per_minute: 6000}]\nrules:\n", d.URL)
 	var fire, end []string
 	for n := range alerts {
 		text += fmt.Sprintf("- {name: hot%d, summary: s, severity: info, metric: heat%[1]d, when: value > 9, receivers: duty}\n", n)
@@ -252,7 +228,7 @@ func TestWorkInHandOfAKilledNissaIsTakenOver(t *testing.T) {
 	folder := t.TempDir()
 	rules := filepath.Join(folder, "rules.yml")
 	mustWrite(t, rules, fmt.Sprintf("grouping: {wait: 1ms, interval: 1ms}\nreceivers: [{name: duty, url: '%s/told', per_minute: 6000}]\n"+
-		"rules: [{name: hot, summary: s, severity: info, metric: heat, when: value > 9, by: oven, receivers: duty}]\n", d.url))
+		"rules: [{name: hot, summary: s, severity: info, metric: heat, when: value > 9, by: oven, receivers: duty}]\n", d.URL))
 	start := func(name string) (*process, string) {
 		addr := freeport.Must(t)
 		p := launch(t, folder, slices.Concat(w.environ, []string{"NISSA_HTTP_ADDR=" + addr, "NISSA_RULES_FILE=" + rules, "WEATHERLIGHT_INSTANCE=" + name}),
@@ -284,9 +260,7 @@ func TestWorkInHandOfAKilledNissaIsTakenOver(t *testing.T) {
 	other.kill()
 	killed := time.Now()
 	eventually(t, "all alerts are told", 2*time.Minute, func() bool {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return strings.Count(strings.Join(d.told, "\n"), "told firing hot") == sent
+		return strings.Count(d.all(), "told firing hot") == sent
 	})
 	took(t, "SIGKILL", "kill -9 of a Nissa that does not judge to the alert of what it had in hand", time.Since(killed), within)
 }

@@ -65,7 +65,7 @@ func (w *world) monitor(targets ...string) monitors {
 	m := monitors{addr: freeport.Must(t), prometheus: freeport.Must(t), duty: onDuty(t)}
 	folder, manager := t.TempDir(), freeport.Must(t)
 	mustWrite(t, filepath.Join(folder, "alertmanager.yml"), quick(t, "alertmanager.yml", "  - name: nobody\n",
-		"  - {name: nobody, webhook_configs: [{url: \""+m.duty.url+"/manager\", send_resolved: true}]}\n"))
+		"  - {name: nobody, webhook_configs: [{url: \""+m.duty.URL+"/manager\", send_resolved: true}]}\n"))
 	daemon(t, folder, "prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=alerts",
 		"--web.listen-address="+manager, "--cluster.listen-address=")
 	mustWrite(t, filepath.Join(folder, "rules.yml"), quick(t, "rules.yml"))
@@ -76,7 +76,7 @@ func (w *world) monitor(targets ...string) monitors {
 		"{names: [weatherlight], type: A, port: 9180}", `{targets: ["`+strings.Join(targets, `", "`)+`"]}`))
 	daemon(t, folder, "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=series", "--web.listen-address="+m.prometheus)
 	rules := filepath.Join(folder, "nissa-rules.yml")
-	mustWrite(t, rules, quick(t, "nissa-rules.yml", "- name: pager\n", "- name: pager\n    url: "+m.duty.url+"/nissa\n",
+	mustWrite(t, rules, quick(t, "nissa-rules.yml", "- name: pager\n", "- name: pager\n    url: "+m.duty.URL+"/nissa\n",
 		"- name: chat\n", "- name: chat\n    url: alertmanager+http://"+manager+"\n"))
 	m.nissa = launch(t, folder, slices.Concat(w.environ, []string{"NISSA_HTTP_ADDR=" + m.addr, "NISSA_RULES_FILE=" + rules}), nissaService)
 	eventually(t, "Nissa is ready", patience, func() bool {

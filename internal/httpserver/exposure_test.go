@@ -99,7 +99,7 @@ func TestWhatFilesSayIsTakenOver(t *testing.T) {
 		}
 		guard := Guard{tokens: tokens.get}
 		inside := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-		ask := func(token string) int { return asked(guard.Reading(inside), "/", token) }
+		ask := func(token string) int { return asked(guard.reading(inside), "/", token) }
 		said = []string{"the-token-of-now", "the-one-before-it"}
 		time.Sleep(lookEvery)
 		if ask("the-token-of-now") != 204 || ask("the-one-before-it") != 204 || ask(token) != 401 {

@@ -27,9 +27,9 @@ func NewGuard(listener net.Addr, token string) Guard {
 	return Guard{tokens: func() []string { return []string{token} }, local: loopback(listener)}
 }
 
-// Beyond is Reading for all paths but those that are open to everybody.
+// Beyond is reading for all paths but those that are open to everybody.
 func (g Guard) Beyond(next http.Handler, open ...string) http.Handler {
-	guarded := g.Reading(next)
+	guarded := g.reading(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if slices.Contains(open, r.URL.Path) {
 			next.ServeHTTP(w, r)
@@ -39,9 +39,9 @@ func (g Guard) Beyond(next http.Handler, open ...string) http.Handler {
 	})
 }
 
-// Reading lets everybody in on a listener that only this machine reaches. Elsewhere a
+// reading lets everybody in on a listener that only this machine reaches. Elsewhere a
 // request needs the token.
-func (g Guard) Reading(next http.Handler) http.Handler {
+func (g Guard) reading(next http.Handler) http.Handler {
 	if !g.local {
 		return g.Changing(next)
 	}
@@ -66,10 +66,10 @@ func (g Guard) Changing(next http.Handler) http.Handler {
 // askAgain is how long a token that is taken away lets in whoever follows.
 const askAgain = 5 * time.Second
 
-// Following is Reading for an answer without an end: its request ends when the token no longer lets in.
+// Following is reading for an answer without an end: its request ends when the token no longer lets in.
 func (g Guard) Following(next http.Handler) http.Handler {
 	if g.local {
-		return g.Reading(next)
+		return g.reading(next)
 	}
 	return g.Changing(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, end := context.WithCancel(r.Context())

@@ -39,7 +39,7 @@ func TestGuard(t *testing.T) {
 			asked.Header.Set("Authorization", c.header)
 		}
 		got := httptest.NewRecorder()
-		NewGuard(c.listener, c.token).Reading(inside).ServeHTTP(got, asked)
+		NewGuard(c.listener, c.token).reading(inside).ServeHTTP(got, asked)
 		if got.Code != c.code || (got.Code == 401) != (got.Header().Get("WWW-Authenticate") != "") {
 			t.Errorf("%s: %d, want %d", c.name, got.Code, c.code)
 		}

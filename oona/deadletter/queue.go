@@ -91,7 +91,7 @@ func (q *Queue) List(ctx context.Context, after string, limit int) ([]Letter, er
 	start := "-"
 	if after != "" {
 		if _, err := entry.ParseID(after); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+			return nil, noID(after)
 		}
 		start = "(" + after
 	}
@@ -101,7 +101,7 @@ func (q *Queue) List(ctx context.Context, after string, limit int) ([]Letter, er
 // Get returns one dead letter, or ErrNotFound.
 func (q *Queue) Get(ctx context.Context, id string) (Letter, error) {
 	if _, err := entry.ParseID(id); err != nil {
-		return Letter{}, fmt.Errorf("%w: %w", ErrNotFound, err)
+		return Letter{}, noID(id)
 	}
 	found, err := q.letters(ctx, id, id, 1)
 	if err != nil {
@@ -111,6 +111,10 @@ func (q *Queue) Get(ctx context.Context, id string) (Letter, error) {
 		return Letter{}, fmt.Errorf("%w: %s", ErrNotFound, id)
 	}
 	return found[0], nil
+}
+
+func noID(text string) error {
+	return fmt.Errorf("%w: %q is no id, which looks like 1767323045000-0", ErrNotFound, text)
 }
 
 func (q *Queue) letters(ctx context.Context, start, end string, limit int) ([]Letter, error) {

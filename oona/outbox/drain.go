@@ -9,7 +9,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/esper-lite/weatherlight/internal/cadence"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/oona/internal/redis"
@@ -25,8 +24,9 @@ type row struct {
 	fault   error // it cannot be read back
 }
 
-// Run drains the outbox to a bus until ctx is done. It returns an error only
-// when the file itself fails.
+// Run drains the outbox to a bus until ctx is done; it returns nil then. A failure of the bus
+// or of the file is told once and tried again, for it may be gone at any moment; Oldest tells
+// of that of the file for as long as it lasts.
 func (o *Outbox) Run(ctx context.Context, bus Publisher) error {
 	pause, failing := o.cfg.Pause, false
 	for {
@@ -34,38 +34,66 @@ func (o *Outbox) Run(ctx context.Context, bus Publisher) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if _, broken := errors.AsType[*fileError](err); broken {
-			return err
-		}
+		o.note(err)
 		if failing != (err != nil) {
 			failing = err != nil
 			o.tell(err)
 			pause = o.cfg.Pause
 		}
-		o.rest(ctx, pause, failing)
+		o.rest(ctx, pause, err)
 		pause = min(2*pause, 4*o.cfg.Pause)
+	}
+}
+
+// fault is a failure of the file that lasts.
+type fault struct {
+	since time.Time
+	err   *fileError
+}
+
+// note keeps since when the file fails.
+func (o *Outbox) note(err error) {
+	failure, broken := errors.AsType[*fileError](err)
+	switch before := o.fault.Load(); {
+	case !broken:
+		o.fault.Store(nil)
+	case before == nil:
+		o.fault.Store(&fault{time.Now(), failure})
+	default:
+		o.fault.Store(&fault{before.since, failure})
 	}
 }
 
 // tell logs the two ends of an episode.
 func (o *Outbox) tell(err error) {
 	if err != nil {
-		o.cfg.Logger.Warn("outbox waits for the bus", "error", err)
+		o.cfg.Logger.Warn("outbox waits", "error", err)
 		return
 	}
 	o.cfg.Logger.Info("outbox is drained again")
 }
 
-// rest waits for something to do: for the pause after a failure, else for a Put.
-func (o *Outbox) rest(ctx context.Context, pause time.Duration, failing bool) {
-	if !failing {
+// rest waits for something to do: for a Put, after a failure for the pause at most. A bus
+// that failed is not asked at each Put, but a file that takes one has room again.
+func (o *Outbox) rest(ctx context.Context, pause time.Duration, failed error) {
+	if failed == nil {
 		select {
 		case <-o.wake:
 		case <-ctx.Done():
 		}
 		return
 	}
-	cadence.Sleep(ctx, pause)
+	wake := o.wake
+	if _, broken := errors.AsType[*fileError](failed); !broken {
+		wake = nil
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-wake:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // fileError marks a failure of the file, which no bus can cure.
@@ -74,11 +102,9 @@ type fileError struct{ err error }
 func (e *fileError) Error() string { return "outbox file: " + e.err.Error() }
 func (e *fileError) Unwrap() error { return e.err }
 
-// drain publishes what is waiting, a round at a time.
+// drain publishes what is waiting, a round at a time. A file that only cannot be written to
+// keeps nothing from the bus.
 func (o *Outbox) drain(ctx context.Context, bus Publisher) error {
-	if err := o.removeStored(ctx); err != nil {
-		return err
-	}
 	held := make(map[string]bool) // lanes behind a message that was not admitted
 	var failed error
 	for last := int64(0); ; {
@@ -87,8 +113,10 @@ func (o *Outbox) drain(ctx context.Context, bus Publisher) error {
 			return &fileError{err}
 		}
 		further, err := o.publishRound(ctx, bus, rows, held)
-		if failed = errors.Join(failed, err); len(rows) < round || !further {
-			return failed
+		failed = errors.Join(failed, err)
+		unremoved := o.removeStored(ctx)
+		if len(rows) < round || !further {
+			return errors.Join(failed, unremoved)
 		}
 		last = rows[len(rows)-1].seq
 	}
@@ -97,9 +125,6 @@ func (o *Outbox) drain(ctx context.Context, bus Publisher) error {
 // stops reports whether there is no point in trying the next message. What keeps one
 // stream from being written to says nothing of the others.
 func stops(err error) bool {
-	if _, broken := errors.AsType[*fileError](err); broken {
-		return true
-	}
 	return (errors.Is(err, oona.ErrUnavailable) || errors.Is(err, oona.ErrClosed)) && !redis.IsStreamFault(err)
 }
 
@@ -108,27 +133,25 @@ func stops(err error) bool {
 func (o *Outbox) publishRound(ctx context.Context, bus Publisher, rows []row, held map[string]bool) (further bool, failed error) {
 	for _, r := range rows {
 		lane := laneOf(r.message)
-		if held[lane] {
+		if o.stored[r.seq] || held[lane] {
 			continue
 		}
 		err := o.publish(ctx, bus, r)
 		switch {
 		case err == nil:
-			o.stored = append(o.stored, r.seq)
+			o.stored[r.seq] = true
 			o.move()
 		case permanent(err):
-			err = o.refuse(ctx, r.seq, err)
-			failed = errors.Join(failed, err)
+			failed = errors.Join(failed, o.refuse(ctx, r.seq, err))
 		default:
 			held[lane] = true
 			failed = errors.Join(failed, err)
 		}
 		if stops(err) || ctx.Err() != nil {
-			return false, errors.Join(failed, o.removeStored(ctx))
+			return false, failed
 		}
 	}
-	err := o.removeStored(ctx)
-	return err == nil, errors.Join(failed, err)
+	return true, failed
 }
 
 // laneOf is what keeps its order: messages that travel to one stream.
@@ -201,11 +224,11 @@ func (o *Outbox) removeStored(ctx context.Context) error {
 	if err := o.remove(ctx, o.stored); err != nil {
 		return &fileError{err}
 	}
-	o.stored = o.stored[:0]
+	clear(o.stored)
 	return nil
 }
 
-func (o *Outbox) remove(ctx context.Context, stored []int64) error {
+func (o *Outbox) remove(ctx context.Context, stored map[int64]bool) error {
 	// A stop must not make the next start publish again what the bus has.
 	ctx = context.WithoutCancel(ctx)
 	tx, err := o.db.BeginTx(ctx, nil)
@@ -213,7 +236,7 @@ func (o *Outbox) remove(ctx context.Context, stored []int64) error {
 		return fmt.Errorf("remove stored messages: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing to roll back once committed
-	for _, seq := range stored {
+	for seq := range stored {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM outbox WHERE seq = ?", seq); err != nil {
 			return fmt.Errorf("remove stored message: %w", err)
 		}
@@ -227,11 +250,11 @@ func (o *Outbox) remove(ctx context.Context, stored []int64) error {
 // refuse sets a message aside that the bus will never accept: it must not hold
 // up the others, and is kept for inspection.
 func (o *Outbox) refuse(ctx context.Context, seq int64, cause error) error {
-	o.cfg.Logger.Error("outbox holds a message that cannot be published", "seq", seq, "error", cause)
 	_, err := o.db.ExecContext(ctx, "UPDATE outbox SET refused = ? WHERE seq = ?", cause.Error(), seq)
 	if err != nil {
 		return &fileError{fmt.Errorf("set message aside: %w", err)}
 	}
+	o.cfg.Logger.Error("outbox holds a message that cannot be published", "seq", seq, "error", cause)
 	const newest = `DELETE FROM outbox WHERE refused IS NOT NULL AND seq NOT IN
 		(SELECT seq FROM outbox WHERE refused IS NOT NULL ORDER BY seq DESC LIMIT ?)`
 	if _, err := o.db.ExecContext(ctx, newest, o.cfg.Capacity); err != nil {

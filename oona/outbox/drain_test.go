@@ -5,13 +5,16 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/redis/rueidis"
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
@@ -75,38 +78,85 @@ func TestHopelessMessageKeepsNeitherNameNorRoom(t *testing.T) {
 	}
 }
 
-// A file that cannot be written any more, as on a full disk: the worker fails
-// and is started again, and the bus must not get everything again each time.
-func TestFullDiskDoesNotPublishAgainAndAgain(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "outbox.db")
-	box := open(t, outbox.Config{File: file})
-	put(t, box, report("1"), report("2"))
+// full makes a file that nothing can be removed from, as on a full disk, until there is room.
+func full(t *testing.T, file string) (room func()) {
+	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(5000)")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	const full = `CREATE TRIGGER disk BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'disk is full'); END`
-	if _, err := db.ExecContext(t.Context(), full); err != nil {
-		t.Fatal(err)
-	}
-	bus := &fakeBus{}
-	for range 3 {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		if err := box.Run(ctx, bus); err == nil {
-			t.Error("the failure of the file was not told")
+	do := func(statement string) {
+		t.Helper()
+		if _, err := db.ExecContext(context.Background(), statement); err != nil {
+			t.Fatal(err)
 		}
-		cancel()
 	}
-	if _, err := db.ExecContext(t.Context(), "DROP TRIGGER disk"); err != nil {
-		t.Fatal(err)
+	do(`CREATE TRIGGER disk BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'disk is full'); END`)
+	return func() { do("DROP TRIGGER disk") }
+}
+
+// What lies in a file on a full disk goes out all the same, once.
+func TestFullDiskHoldsNothingUpAndDoesNotPublishAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "outbox.db")
+	box := open(t, outbox.Config{File: file})
+	var want []string
+	for n := range 250 {
+		want = append(want, fmt.Sprint(n))
+		put(t, box, report(want[n]))
 	}
+	room := full(t, file)
+	bus := &fakeBus{}
 	run(t, box, bus)
+	eventually(t, "all is published", func() bool { return len(bus.published()) == len(want) })
+	eventually(t, "the failure of the file is told", func() bool {
+		since, err := box.Oldest(t.Context())
+		return err != nil && strings.Contains(err.Error(), "disk is full") && !since.IsZero()
+	})
+	put(t, box, report("later"))
+	eventually(t, "what came later is published", func() bool { return len(bus.published()) > len(want) })
+	room()
 	eventually(t, "the file is emptied", drained(box))
-	if got := bus.published(); !slices.Equal(got, []string{"1", "2"}) {
-		t.Errorf("published %v", got)
+	if diff := cmp.Diff(append(want, "later"), bus.published()); diff != "" {
+		t.Errorf("published (-want +got):\n%s", diff)
 	}
+	eventually(t, "nothing is told any more", func() bool {
+		since, err := box.Oldest(t.Context())
+		return err == nil && since.IsZero()
+	})
+}
+
+// However long a disk was full, what is put once there is room goes out within 2 s.
+func TestOutboxGoesOnSoonAfterALongOutageOfItsDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		file := filepath.Join(t.TempDir(), "outbox.db")
+		box, err := outbox.Open(t.Context(), outbox.Config{File: file, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = box.Close() })
+		put(t, box, report("before"))
+		room := full(t, file)
+		bus := &fakeBus{}
+		stop := run(t, box, bus)
+		time.Sleep(time.Hour)
+		room()
+		put(t, box, report("after"))
+		synctest.Wait()
+		if got := bus.published(); !slices.Equal(got, []string{"before", "after"}) {
+			t.Errorf("published %v when there was room", got)
+		}
+		time.Sleep(2 * time.Second)
+		if waiting, _, err := box.Waiting(t.Context()); waiting != 0 || err != nil {
+			t.Errorf("%d wait 2 s after there was room, %v", waiting, err)
+		}
+		stop()
+		if lines := strings.Count(log.String(), "\n"); lines != 2 {
+			t.Errorf("an outage is told of in %d lines:\n%s", lines, log.String())
+		}
+	})
 }
 
 func TestOldestTellsForHowLongTheOutboxStandsStill(t *testing.T) {

@@ -54,9 +54,10 @@ type Outbox struct {
 	db   *sql.DB
 	file os.FileInfo // as it was opened
 	wake chan struct{}
-	// stored lists messages that the bus has and the file still holds; Run's own.
-	stored []int64
+	// stored are messages that the bus has and the file still holds; Run's own.
+	stored map[int64]bool
 	moved  atomic.Pointer[time.Time] // when the bus took a message, or it was opened
+	fault  atomic.Pointer[fault]     // nil while the file is as it should be
 }
 
 const schema = `CREATE TABLE IF NOT EXISTS outbox (
@@ -91,7 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Outbox, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open outbox: %w", err), db.Close())
 	}
-	o := &Outbox{cfg: cfg, db: db, file: info, wake: make(chan struct{}, 1)}
+	o := &Outbox{cfg: cfg, db: db, file: info, wake: make(chan struct{}, 1), stored: make(map[int64]bool)}
 	o.move()
 	return o, nil
 }
@@ -205,8 +206,12 @@ func insert(ctx context.Context, tx *sql.Tx, m oona.Message, now time.Time) erro
 }
 
 // Oldest is since when the oldest message waits, and none has left: for as long the
-// outbox stands still. It returns zero when nothing waits.
+// outbox stands still. It returns zero when nothing waits; while Run cannot read the file,
+// or not write to it, since when and why.
 func (o *Outbox) Oldest(ctx context.Context) (since time.Time, err error) {
+	if failing := o.fault.Load(); failing != nil {
+		return failing.since, failing.err
+	}
 	const query = "SELECT put_ms FROM outbox WHERE refused IS NULL ORDER BY seq LIMIT 1"
 	var put int64
 	err = o.db.QueryRowContext(ctx, query).Scan(&put)

@@ -91,6 +91,7 @@ func (t *text) UnmarshalJSON(raw []byte) error {
 // candidate is a blueprint as the library told of it.
 type candidate struct {
 	ID           text              `json:"id"`
+	Name         text              `json:"name,omitempty"`
 	Tier         int32             `json:"tier,omitempty"`
 	Risk         number            `json:"risk"`
 	Stage        uint32            `json:"stage,omitempty"`
@@ -102,16 +103,21 @@ type candidate struct {
 	Misfit       bool              `json:"misfit,omitempty"`
 	BSDS         []byte            `json:"bsds,omitempty"`
 	Judged       bool              `json:"judged,omitempty"` // there is a BSDS, though it may be empty
-	Tried        int               `json:"tried,omitempty"`
-	Kept         int               `json:"kept,omitempty"`
-	Gain         number            `json:"gain"`
+	earned
+}
+
+// earned is what seeds of it came to.
+type earned struct {
+	Tried int    `json:"tried,omitempty"`
+	Kept  int    `json:"kept,omitempty"`
+	Gain  number `json:"gain"`
 }
 
 func candidateOf(c *tamiyo.Candidate) candidate {
 	told := candidate{
-		ID: text(c.BlueprintID), Tier: int32(c.Tier), Risk: number(c.Risk), Stage: c.Stage, Parameters: c.ParameterCount,
-		Approval: c.ApprovalRequired, Quarantine: c.QuarantineOnly, MultiplyAdds: c.MultiplyAdds, Misfit: c.Misfit,
-		Judged: c.BSDS != nil, Tried: c.Earned.Tried, Kept: c.Earned.Kept, Gain: number(c.Earned.Gain),
+		ID: text(c.BlueprintID), Name: text(c.Name), Tier: int32(c.Tier), Risk: number(c.Risk), Stage: c.Stage,
+		Parameters: c.ParameterCount, Approval: c.ApprovalRequired, Quarantine: c.QuarantineOnly, MultiplyAdds: c.MultiplyAdds,
+		Misfit: c.Misfit, Judged: c.BSDS != nil, earned: earned{c.Earned.Tried, c.Earned.Kept, number(c.Earned.Gain)},
 	}
 	if len(c.LatencyMS) > 0 {
 		told.LatencyMS = make(map[string]number, len(c.LatencyMS))
@@ -135,9 +141,9 @@ func candidatesOf(all []tamiyo.Candidate) []candidate {
 
 func (c *candidate) candidate() (tamiyo.Candidate, error) {
 	told := tamiyo.Candidate{
-		BlueprintID: string(c.ID), Tier: leyline.BlueprintTier(c.Tier), Risk: float64(c.Risk), Stage: c.Stage, ParameterCount: c.Parameters,
-		ApprovalRequired: c.Approval, QuarantineOnly: c.Quarantine, MultiplyAdds: c.MultiplyAdds, Misfit: c.Misfit,
-		Earned: tamiyo.Earned{Tried: c.Tried, Kept: c.Kept, Gain: float64(c.Gain)},
+		BlueprintID: string(c.ID), Name: string(c.Name), Tier: leyline.BlueprintTier(c.Tier), Risk: float64(c.Risk), Stage: c.Stage,
+		ParameterCount: c.Parameters, ApprovalRequired: c.Approval, QuarantineOnly: c.Quarantine, MultiplyAdds: c.MultiplyAdds,
+		Misfit: c.Misfit, Earned: tamiyo.Earned{Tried: c.Tried, Kept: c.Kept, Gain: float64(c.Gain)},
 	}
 	if len(c.LatencyMS) > 0 {
 		told.LatencyMS = make(map[string]float64, len(c.LatencyMS))

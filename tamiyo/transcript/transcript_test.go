@@ -66,7 +66,8 @@ func drawConfig(t *rapid.T) tamiyo.Config {
 func drawCandidate(t *rapid.T, id string) tamiyo.Candidate {
 	odd := rapid.SampledFrom([]float64{0.25, 0.3, 0.1 + 0.2, 0.7, math.NaN(), math.Inf(1), math.Copysign(0, -1)})
 	c := tamiyo.Candidate{
-		BlueprintID: id, Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: odd.Draw(t, "risk"),
+		BlueprintID: id, Name: rapid.SampledFrom([]string{"", "linear_projection", "no UTF-8: \xff", "<odd>"}).Draw(t, "name"),
+		Tier: leyline.BlueprintTier_BLUEPRINT_TIER_SAFE, Risk: odd.Draw(t, "risk"),
 		Stage: rapid.Uint32().Draw(t, "stage"), ParameterCount: rapid.IntRange(0, 5000).Draw(t, "parameters"),
 		MultiplyAdds: rapid.Int64Range(-1, 10000).Draw(t, "work"), Misfit: rapid.Bool().Draw(t, "misfit"),
 		Earned: tamiyo.Earned{Tried: rapid.IntRange(-1, 9).Draw(t, "tried"), Kept: rapid.IntRange(0, 9).Draw(t, "kept"), Gain: odd.Draw(t, "gain")},

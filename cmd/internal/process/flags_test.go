@@ -41,3 +41,21 @@ func TestHelpShowsUsageAndFlags(t *testing.T) {
 		t.Errorf("says %q", text)
 	}
 }
+
+func TestHelpFitsATerminal(t *testing.T) {
+	flags := flag.NewFlagSet("teller", flag.ContinueOnError)
+	usage := strings.Repeat("tell what there is to tell ", 9)
+	flags.Bool("tell", false, usage)
+	var out strings.Builder
+	if err := ParseFlags(flags, "[--tell]", []string{"--help"}, &out); !errors.Is(err, flag.ErrHelp) {
+		t.Error(err)
+	}
+	if text := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(text, strings.TrimSpace(usage)) {
+		t.Errorf("says %q", text)
+	}
+	for line := range strings.Lines(out.String()) {
+		if line = strings.Replace(strings.TrimSuffix(line, "\n"), "    \t", "        ", 1); len(line) > 80 {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+}

@@ -92,7 +92,7 @@ func TestRestartsLoseAndRepeatNothing(t *testing.T) {
 // What fired and could not be told before a kill is told afterwards.
 func TestKillsLoseNothingThatWasWritten(t *testing.T) {
 	h, store := newHook(t), openStore(t, sqliteURL(t))
-	h.down.Store(true)
+	h.Down.Store(true)
 	d := start(t, text(h), store, nil)
 	d.heat(t, 12, "a")
 	eventually(t, "the state is written", func() bool {
@@ -100,7 +100,7 @@ func TestKillsLoseNothingThatWasWritten(t *testing.T) {
 		return err == nil && strings.Contains(judged.State, `"firing"`)
 	})
 	d.kill()
-	h.down.Store(false)
+	h.Down.Store(false)
 	start(t, text(h), store, nil)
 	h.hears(t, "firing hot a")
 }
@@ -191,16 +191,16 @@ func TestSilencedAlertsAreNotTold(t *testing.T) {
 
 func TestReceiversThatFailAreAnAlertForTheOthers(t *testing.T) {
 	broken, works := newHook(t), newHook(t)
-	broken.down.Store(true)
+	broken.Down.Store(true)
 	d := start(t, quick+fmt.Sprintf(`
 receivers: [{name: broken, url: "%s/secret-path", per_minute: 6000}, {name: works, url: %q}]
 rules:
 - {name: hot, summary: s, severity: info, metric: heat, when: value > 9, receivers: broken}
 - {name: failing, summary: s, severity: critical, metric: nissa.notifications.failed_in_a_row, by: receiver, when: value >= 2, receivers: works}
-`, broken.url, works.url), nil, nil)
+`, broken.URL, works.URL), nil, nil)
 	d.heat(t, 12, "")
 	works.hears(t, "firing failing")
-	broken.down.Store(false)
+	broken.Down.Store(false)
 	works.hears(t, "firing failing; resolved failing")
 	broken.hears(t, "firing hot")
 }
@@ -218,7 +218,7 @@ func TestABusThatDoesNotAnswerIsAnAlert(t *testing.T) {
 	start(t, quick+fmt.Sprintf(`
 receivers: [{name: hook, url: %q}]
 rules: [{name: bus_down, summary: s, severity: critical, metric: nissa.bus.up, sources: nissa, when: value < 1, receivers: hook}]
-`, h.url), nil, probe)
+`, h.URL), nil, probe)
 	h.hears(t, "firing bus_down")
 	down.Store(false)
 	h.hears(t, "firing bus_down; resolved bus_down")
@@ -229,7 +229,7 @@ func TestBudgetsThatBurnAreAnAlert(t *testing.T) {
 	d := start(t, quick+fmt.Sprintf(`
 receivers: [{name: hook, url: %q}]
 objectives: [{name: fresh, summary: s, target: 0.9, window: 30d, metric: age, good: value < 5, receivers: hook}]
-`, h.url), nil, nil)
+`, h.URL), nil, nil)
 	for range 20 {
 		d.Observe(telemetry.New("store", "p").Metric("age", 9, "").Build())
 	}
@@ -246,11 +246,11 @@ objectives: [{name: fresh, summary: s, target: 0.9, window: 30d, metric: age, go
 // Each series that is shown has a row, and the other way round once all was heard.
 func TestSeriesAreThoseOfThePage(t *testing.T) {
 	h := newHook(t)
-	h.down.Store(true)
+	h.Down.Store(true)
 	d := start(t, text(h)+"objectives: [{name: o, summary: s, target: 0.9, metric: heat, good: value < 5}]", nil, nil)
 	d.heat(t, 12, "a")
-	eventually(t, "a delivery fails", func() bool { return h.down.Load() && strings.Contains(names(t, d.Desk), "nissa_notifications_total") })
-	h.down.Store(false)
+	eventually(t, "a delivery fails", func() bool { return h.Down.Load() && strings.Contains(names(t, d.Desk), "nissa_notifications_total") })
+	h.Down.Store(false)
 	if err := d.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}

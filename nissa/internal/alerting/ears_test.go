@@ -122,7 +122,7 @@ receivers: [{name: hook, url: %q, per_minute: 6000}]
 rules:
 - {name: silent, summary: s, severity: critical, metric: heat, absent: 2s, receivers: hook}
 - {name: hot, summary: s, severity: info, metric: heat, when: value > 9, receivers: hook}
-`, h.url)
+`, h.URL)
 	d := start(t, file, store, nil)
 	d.heat(t, 1, "")
 	eventually(t, "it is heard", func() bool {

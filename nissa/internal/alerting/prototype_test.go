@@ -16,7 +16,7 @@ func TestScenario47_TheSecondBreachInARowIsToldToItsReceiver(t *testing.T) {
 	d := start(t, quick+fmt.Sprintf(`
 receivers: [{name: slack, url: %q}]
 rules: [{name: latency, summary: s, severity: warning, metric: latency, when: value > 10, count: 2, receivers: slack}]
-`, h.url), nil, nil)
+`, h.URL), nil, nil)
 	for _, step := range []struct {
 		value float64
 		state alert.State

@@ -38,7 +38,7 @@ func TestReceiversThatAreNamedLateAreToldWhatFires(t *testing.T) {
 			return quick + fmt.Sprintf(`
 receivers: [{name: chat, url: %q, per_minute: 6000}, {name: pager, url: %q, per_minute: 6000}]
 rules: [{name: hot, summary: s, severity: info, metric: heat, by: run, when: value > 9, receivers: [%s]}]
-`, chat.url, pager.url, receivers)
+`, chat.URL, pager.URL, receivers)
 		}
 		d := start(t, file("chat"), openStore(t, sqliteURL(t)), nil)
 		d.heat(t, 12, "a")
@@ -68,7 +68,7 @@ receivers: [{name: hook, url: %q, per_minute: 6000}]
 rules:
 - {name: hot, summary: s, severity: info, metric: heat, sources: oven, match: {run: [a, b]}, by: run, when: value > 9, receivers: hook}
 - {name: warm, summary: s, severity: info, metric: heat, by: run, when: value > 8}
-`, h.url)
+`, h.URL)
 			d := start(t, file, openStore(t, sqliteURL(t)), nil)
 			d.heat(t, 12, "a")
 			h.hears(t, "firing hot a")
@@ -98,17 +98,17 @@ func TestSubjectsThatAFileStillHasFireOn(t *testing.T) {
 func TestReceiversThatAreGoneFailNoMore(t *testing.T) {
 	onEachWay(t, func(t *testing.T, restart bool) {
 		broken, works := newHook(t), newHook(t)
-		broken.down.Store(true)
+		broken.Down.Store(true)
 		file := quick + fmt.Sprintf(`
 receivers: [{name: old, url: %q, per_minute: 6000}, {name: works, url: %q, per_minute: 6000}]
 rules:
 - {name: hot, summary: s, severity: info, metric: heat, when: value > 9, receivers: old}
 - {name: failing, summary: s, severity: info, metric: nissa.notifications.failed_in_a_row, by: receiver, when: value >= 2, receivers: works}
-`, broken.url, works.url)
+`, broken.URL, works.URL)
 		d := start(t, file, openStore(t, sqliteURL(t)), nil)
 		d.heat(t, 12, "a")
 		works.hears(t, "firing failing")
-		broken.down.Store(false)
+		broken.Down.Store(false)
 		d = again(t, d, strings.NewReplacer("name: old", "name: new", "receivers: old", "receivers: new").Replace(file), restart)
 		broken.hears(t, "firing hot")
 		works.hears(t, "firing failing; resolved failing")

@@ -2,12 +2,9 @@ package alerting_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-lite/weatherlight/internal/hooktest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/alerting"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
@@ -24,50 +22,20 @@ import (
 
 const warning = leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING
 
-// hook is a webhook that takes down what it is told, and can be out of order.
-type hook struct {
-	url  string
-	down atomic.Bool
-
-	mu   sync.Mutex
-	told []string
-}
+// hook is a webhook of which a test knows what it was told.
+type hook struct{ *hooktest.Hook }
 
 func newHook(t *testing.T) *hook {
 	t.Helper()
-	h := new(hook)
-	server := httptest.NewServer(http.HandlerFunc(h.serve))
-	t.Cleanup(server.Close)
-	h.url = server.URL
-	return h
-}
-
-func (h *hook) serve(w http.ResponseWriter, r *http.Request) {
-	if h.down.Load() {
-		http.Error(w, "down", http.StatusBadGateway)
-		return
-	}
-	var body struct {
-		Alerts []struct {
-			Status string
-			Labels map[string]string
-		}
-	}
-	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, a := range body.Alerts {
-		h.told = append(h.told, strings.TrimSpace(fmt.Sprintf("%s %s %s", a.Status, a.Labels["alertname"], a.Labels["run"])))
-	}
+	return &hook{hooktest.New(t)}
 }
 
 func (h *hook) all() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return strings.Join(h.told, "; ")
+	var told []string
+	for _, a := range h.Told() {
+		told = append(told, strings.TrimSpace(a.Status+" "+a.Labels["alertname"]+" "+a.Labels["run"]))
+	}
+	return strings.Join(told, "; ")
 }
 
 func (h *hook) hears(t *testing.T, want string) {
@@ -96,7 +64,7 @@ receivers: [{name: hook, url: %q, per_minute: 6000}]
 rules:
 - {name: hot, summary: It is hot, severity: warning, metric: heat, by: run, when: value > 9, receivers: hook}
 - {name: gone, summary: Something happened, severity: info, event: gone, quiet: 1h, clear: back, receivers: hook}
-`, h.url)
+`, h.URL)
 }
 
 // desk runs one until stop, or the end of the test.

@@ -115,25 +115,25 @@ func TestKillsLoseNoAlert(t *testing.T) {
 		},
 		"before it is written": {
 			kill: func(t *testing.T, d *desk, h *hook) {
-				h.down.Store(true)
+				h.Down.Store(true)
 				d.store.deaf.Store(true)
 				d.heat(t, 12, "a")
 				eventually(t, "it is judged", func() bool { return d.seen(t) == "hot a firing" })
 				d.kill()
-				h.down.Store(false)
+				h.Down.Store(false)
 			},
 			told: "firing hot a; resolved hot a",
 		},
 		"before it is told": {
 			kill: func(t *testing.T, d *desk, h *hook) {
-				h.down.Store(true)
+				h.Down.Store(true)
 				d.heat(t, 12, "a")
 				eventually(t, "it is written", func() bool {
 					judged, _, err := d.store.Judged(t.Context(), 0)
 					return err == nil && strings.Contains(judged.State, `"firing"`)
 				})
 				d.kill()
-				h.down.Store(false)
+				h.Down.Store(false)
 			},
 			told: "firing hot a; resolved hot a",
 		},
@@ -167,7 +167,7 @@ func TestHeirsLookBackAsFar(t *testing.T) {
 	judge, other := pair(t, quick+fmt.Sprintf(`
 receivers: [{name: hook, url: %q}]
 rules: [{name: rises, summary: s, severity: info, metric: c, when: 'increase("5m") >= 3 && last("d") == 7', receivers: hook}]
-`, h.url), sqliteURL(t))
+`, h.URL), sqliteURL(t))
 	for n := range 3 {
 		judge.hear(t, telemetry.New("oven", "p").Metric("c", float64(n), "").Metric("d", 7, "").Build())
 	}
@@ -249,7 +249,7 @@ func TestNoFigureKeepsTheStateFromBeingWritten(t *testing.T) {
 receivers: [{name: hook, url: %q}]
 rules: [{name: hot, summary: s, severity: info, metric: heat, when: 'value > 9 && last("c") != 0 && highest("5m") > 0', receivers: hook}]
 objectives: [{name: o, summary: s, target: 0.9, window: 1h, total: [c], bad: [c], receivers: hook}]
-`, h.url), openStore(t, sqliteURL(t)), nil)
+`, h.URL), openStore(t, sqliteURL(t)), nil)
 	for _, value := range []float64{0, math.MaxFloat64, 0, math.MaxFloat64, 0, math.MaxFloat64, math.NaN(), math.Inf(1), math.Inf(-1)} {
 		d.hear(t, telemetry.New("oven", "p").Metric("c", value, "").Metric("heat", value, "").Build())
 	}

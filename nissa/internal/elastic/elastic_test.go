@@ -1,122 +1,18 @@
 package elastic
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/esper-lite/weatherlight/internal/elastictest"
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/nissa/internal/runs"
 )
-
-const patient = 15 * time.Second
-
-func config(t *testing.T, server *elastictest.Server) Config {
-	return Config{URL: server.URL(), Dir: t.TempDir(), Interval: time.Millisecond, Pause: time.Millisecond}
-}
-
-func open(t *testing.T, c Config) *Indexer {
-	t.Helper()
-	x, err := Open(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = x.Close() })
-	return x
-}
-
-// started runs until stop is called.
-func started(t *testing.T, x *Indexer) (stop func()) {
-	ctx, cancel := context.WithCancel(t.Context())
-	var loop sync.WaitGroup
-	loop.Go(func() {
-		if err := x.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	stop = sync.OnceFunc(func() { cancel(); loop.Wait() })
-	t.Cleanup(stop)
-	return stop
-}
-
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	poll := time.NewTicker(2 * time.Millisecond)
-	defer poll.Stop()
-	for deadline := time.Now().Add(patient); time.Now().Before(deadline); <-poll.C {
-		if holds() {
-			return
-		}
-	}
-	t.Fatalf("never: %s", what)
-}
-
-func numbered(n int) *runs.Message {
-	return &runs.Message{Payload: &leyline.TelemetryPacket{SourceSubsystem: "tamiyo", PacketId: fmt.Sprint("p-", n)}}
-}
-
-func keep(x *Indexer, from, to int) {
-	for n := from; n < to; n++ {
-		x.Keep(numbered(n))
-	}
-}
-
-// labelled are the values of a series of x by index.
-func labelled(t *testing.T, x *Indexer, name string) map[string]float64 {
-	t.Helper()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(x)
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	values := map[string]float64{}
-	for _, family := range families {
-		if family.GetName() != name {
-			continue
-		}
-		for _, metric := range family.GetMetric() {
-			index := ""
-			for _, label := range metric.GetLabel() {
-				if label.GetName() == "index" {
-					index = label.GetValue()
-				}
-			}
-			values[index] += metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount())
-		}
-	}
-	return values
-}
-
-// shows is the value of a series of x, of all its labels together.
-func shows(t *testing.T, x *Indexer, name string) (sum float64) {
-	t.Helper()
-	for _, value := range labelled(t, x, name) {
-		sum += value
-	}
-	return sum
-}
-
-func idle(x *Indexer) bool {
-	for _, lane := range x.lanes {
-		if documents, size := lane.spool.waiting(); documents > 0 || size > 0 {
-			return false
-		}
-	}
-	return true
-}
 
 func TestScenario57_DocumentsAreSentTogetherAndCounted(t *testing.T) {
 	server := elastictest.Start(t)
@@ -151,14 +47,6 @@ func TestScenario57_DocumentsAreSentTogetherAndCounted(t *testing.T) {
 		t.Errorf("templates %v, want %v", names, want)
 	}
 	mustBeStrict(t, server)
-}
-
-// mustBeStrict: the server was asked nothing that Elasticsearch refuses.
-func mustBeStrict(t *testing.T, server *elastictest.Server) {
-	t.Helper()
-	if said := server.Complaints(); len(said) > 0 {
-		t.Errorf("the server complains: %v", said)
-	}
 }
 
 // Every way in which a server can fail leaves each document there once.
@@ -228,16 +116,6 @@ func TestRefusalsOfSomethingElseLoseNothing(t *testing.T) {
 	}
 }
 
-func nowAndThen() elastictest.Fault {
-	var n atomic.Int32
-	return func(*http.Request) (int, string) {
-		if n.Add(1)%3 == 0 {
-			return 0, ""
-		}
-		return 503, ""
-	}
-}
-
 func TestN11OneRefusedDocumentTakesNoOtherWithIt(t *testing.T) {
 	server := elastictest.Start(t)
 	var tries sync.Map
@@ -297,108 +175,6 @@ func TestWhatIsTooLargeTogetherIsSentInParts(t *testing.T) {
 	mustBeStrict(t, server)
 }
 
-// Nobody waits for a server that is away, and what is dropped for want of room is told.
-func TestN10NobodyWaitsForAServerThatIsAway(t *testing.T) {
-	server := elastictest.Start(t)
-	asked, release := make(chan struct{}, 1), make(chan struct{})
-	server.Refuse(func(*http.Request) (int, string) {
-		select {
-		case asked <- struct{}{}:
-		default:
-		}
-		<-release
-		return 0, ""
-	})
-	log := &lines{}
-	c := config(t, server)
-	c.MaxBytes, c.Batch, c.Logger = 16<<10, 4<<10, slog.New(slog.NewTextHandler(log, nil))
-	x := open(t, c)
-	keep(x, 0, 1)
-	stop := started(t, x)
-	<-asked
-	keep(x, 1, 1000) // the server hangs meanwhile
-	dropped := shows(t, x, "nissa_bulk_dropped_total")
-	documents, size := x.lanes["telemetry"].spool.waiting()
-	if dropped == 0 || documents != 1000-int(dropped) || size > c.MaxBytes {
-		t.Errorf("%v dropped, %d wait with %d bytes", dropped, documents, size)
-	}
-	close(release)
-	eventually(t, "the spool is empty", func() bool { return idle(x) })
-	keep(x, 1000, 1001)
-	eventually(t, "the spool is empty", func() bool { return idle(x) })
-	stop()
-	if n := len(server.Documents("telemetry")); n != documents+1 {
-		t.Errorf("%d documents are there of %d", n, documents+1)
-	}
-	if strings.Count(log.String(), "are dropped") != 1 || !strings.Contains(log.String(), fmt.Sprintf("find room again\" index=telemetry dropped=%d", int(dropped))) {
-		t.Errorf("the log says:\n%s", log)
-	}
-	mustBeStrict(t, server)
-}
-
-func TestWhatWaitsOutlivesTheProcess(t *testing.T) {
-	server := elastictest.Start(t)
-	c := config(t, server)
-	c.Batch = 1 << 10
-	x := open(t, c)
-	keep(x, 0, 50)
-	if _, err := Open(c); err == nil {
-		t.Fatal("two processes have one spool")
-	}
-	if err := x.Close(); err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob(filepath.Join(c.Dir, "telemetry", "*"+suffix))
-	if err != nil || len(files) < 5 {
-		t.Fatalf("files %v, %v", files, err)
-	}
-	last, err := os.OpenFile(files[len(files)-1], os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := last.WriteString(lineA[:len(lineA)-4]); err != nil || last.Close() != nil {
-		t.Fatal(err)
-	}
-	y := open(t, c)
-	keep(y, 50, 60)
-	if waits := shows(t, y, "nissa_bulk_waiting_documents"); waits != 61 {
-		t.Errorf("%v wait, with the torn one", waits)
-	}
-	started(t, y)
-	eventually(t, "all are sent", func() bool { return idle(y) })
-	if n := len(server.Documents("telemetry")); n != 60 || shows(t, y, "nissa_bulk_dropped_total") != 1 {
-		t.Errorf("%d documents are there, %v dropped", n, shows(t, y, "nissa_bulk_dropped_total"))
-	}
-	mustBeStrict(t, server)
-}
-
-// A process that is stopped before the answer sends its file again: by their ids they are there once.
-func TestN11AFileThatIsSentAgainMakesNoDuplicates(t *testing.T) {
-	server := elastictest.Start(t)
-	c := config(t, server)
-	x := open(t, c)
-	keep(x, 0, 50)
-	lane := x.lanes["telemetry"]
-	for range 2 {
-		file, _ := lane.spool.oldest()
-		text, err := lane.spool.read(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		items, _ := itemsOf(text)
-		if !lane.send(t.Context(), items) {
-			t.Fatal("not sent")
-		}
-	}
-	if again, _ := server.Repeated(); again != 50 || len(server.Documents("telemetry")) != 50 {
-		t.Errorf("%d came again, %d are there", again, len(server.Documents("telemetry")))
-	}
-	if shows(t, x, "nissa_bulk_failed_total") != 0 {
-		t.Error("what is there already counts as failed")
-	}
-	mustBeStrict(t, server)
-}
-
 func TestDocumentsAreKeptWithoutTheRightToPutTemplates(t *testing.T) {
 	server := elastictest.Start(t)
 	server.User, server.Password = "nissa", "p w/7"
@@ -437,23 +213,4 @@ func TestNoErrorHoldsAPassword(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-}
-
-func TestDiskThatFailsDropsAndTells(t *testing.T) {
-	server := elastictest.Start(t)
-	c := config(t, server)
-	x := open(t, c)
-	if err := os.RemoveAll(c.Dir); err != nil {
-		t.Fatal(err)
-	}
-	keep(x, 0, 3)
-	if dropped := shows(t, x, "nissa_bulk_dropped_total"); dropped != 3 {
-		t.Errorf("%v dropped", dropped)
-	}
-	if err := os.MkdirAll(filepath.Join(c.Dir, "telemetry"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	keep(x, 3, 6)
-	started(t, x)
-	eventually(t, "the others are sent", func() bool { return idle(x) && len(server.Documents("telemetry")) == 3 })
 }

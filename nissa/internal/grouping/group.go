@@ -88,9 +88,8 @@ func (g *Group) pass(a alert.Alert) bool {
 
 // passAll does so with all, and with those that were to leave and did not. It returns how many found no room.
 func (g *Group) passAll() (unnamed int) {
-	for id, a := range g.leaving {
-		_, again := g.Pending[id]
-		if _, newer := g.Passed[id]; !again && !newer && !g.pass(a) {
+	for _, a := range g.left() {
+		if !g.pass(a) {
 			unnamed++
 		}
 	}
@@ -208,11 +207,17 @@ func (g *Group) kept() Group {
 	kept := *g
 	kept.telling, kept.leaving = nil, nil
 	kept.Told, kept.Pending, kept.Passed = maps.Clone(g.Told), maps.Clone(g.Pending), maps.Clone(g.Passed)
-	for id, a := range g.leaving {
-		_, again := g.Pending[id]
-		if _, newer := g.Passed[id]; !again && !newer {
-			kept.Passed[id] = a
-		}
-	}
+	maps.Copy(kept.Passed, g.left())
 	return kept
+}
+
+// left is what was to leave and of which nothing newer is known.
+func (g *Group) left() map[string]alert.Alert {
+	left := maps.Clone(g.leaving)
+	maps.DeleteFunc(left, func(id string, _ alert.Alert) bool {
+		_, again := g.Pending[id]
+		_, newer := g.Passed[id]
+		return again || newer
+	})
+	return left
 }

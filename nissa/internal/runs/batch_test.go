@@ -4,69 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
-	"pgregory.net/rapid"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/trainer"
 )
-
-var begin = time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-
-func at(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
-
-func message(seconds int, payload proto.Message) Message {
-	return Message{Stream: "s", Entry: fmt.Sprint(seconds, "-0"), Payload: payload, At: at(seconds)}
-}
-
-// tell is what messages come to that nothing was known before.
-func tell(messages ...Message) *Batch {
-	b := NewBatch(messages)
-	b.Apply(messages)
-	return b
-}
-
-func event(description string, pairs ...string) *leyline.TelemetryEvent {
-	e := &leyline.TelemetryEvent{Description: description, Level: leyline.TelemetryLevel_TELEMETRY_LEVEL_WARNING, Attributes: map[string]string{}}
-	for i := 0; i < len(pairs); i += 2 {
-		e.Attributes[pairs[i]] = pairs[i+1]
-	}
-	return e
-}
-
-func packetOf(run, seed string, seconds int, events ...*leyline.TelemetryEvent) Message {
-	return message(seconds, &leyline.TelemetryPacket{
-		SourceSubsystem: "kasmina", PacketId: fmt.Sprint(run, seed, seconds), Timestamp: timestamppb.New(at(seconds)),
-		SystemHealth: &leyline.SystemHealth{Indicators: map[string]string{"training_run_id": run, "seed_id": seed, "blueprint_id": "BP7"}},
-		Events:       events,
-	})
-}
-
-func stageOf(stage string) *leyline.TelemetryEvent {
-	return event("seed_stage", "seed_id", "s", "stage", "SEED_STAGE_"+stage, "alpha", "0.2500")
-}
-
-func reported(run string, seconds int, stage leyline.SeedLifecycleStage, loss float32) Message {
-	m := message(seconds, &leyline.SystemStatePacket{
-		TrainingRunId: run, PacketId: fmt.Sprint(run, seconds), CurrentEpoch: uint32(seconds), ValidationLoss: loss,
-		SeedStates: []*leyline.SeedState{{SeedId: "s", Stage: stage, GradientNorm: 2,
-			Metrics: map[string]float32{"alpha": 0.5, "loss_before": 3, "paused": 1}}},
-	})
-	m.Attributes = trainer.Report{TrainerID: "t", Number: 4, Grafts: map[string]trainer.Graft{
-		"s": {Slot: "l2", Blueprint: "BP7", Checksum: "c0ffee"}}}.Attributes()
-	return m
-}
-
-const blending = leyline.SeedLifecycleStage_SEED_STAGE_BLENDING
 
 func TestStagesAreThoseThatKasminaTellsOf(t *testing.T) {
 	b := tell(
@@ -173,57 +120,6 @@ func TestCommandsReportsAndEmergenciesAreInTheFeed(t *testing.T) {
 	}
 }
 
-func TestAlarmIsRaisedOnceForAsLongAsItIsToldOf(t *testing.T) {
-	summary := func(seconds int) Message {
-		return message(seconds, &leyline.TelemetryPacket{SourceSubsystem: "weatherlight", PacketId: fmt.Sprint(seconds),
-			SystemHealth: &leyline.SystemHealth{Status: leyline.HealthStatus_HEALTH_STATUS_DEGRADED, Summary: "lag"},
-			Metrics:      []*leyline.MetricPoint{{Name: "weatherlight.tasks.running", Value: float64(seconds)}},
-			Events:       []*leyline.TelemetryEvent{event("alarm", "alarm", "lag", "subject", "oona.normal", "severity", "warning", "since", "1.5")}})
-	}
-	b := tell(summary(0), summary(10), summary(20), summary(200))
-	a := b.Alarms[AlarmKey{"lag", "oona.normal"}]
-	if a == nil || a.Severity != "warning" || !a.Raised(at(210)) || a.Raised(at(400)) || !a.Since.Equal(time.UnixMilli(1500)) {
-		t.Errorf("%+v", a)
-	}
-	if len(b.Events) != 2 || b.Events[1].Kind != KindAlarm || !b.Events[1].At.Equal(at(200)) {
-		t.Errorf("%+v", b.Events)
-	}
-	s := b.Sources["weatherlight"]
-	if s.Packets != 4 || s.Health != "degraded" || s.Figures[0].Value != 200 {
-		t.Errorf("%+v", s)
-	}
-}
-
-// Two services of one bus are two sources, each with its own figures.
-func TestEachInstanceIsASourceOfItsOwn(t *testing.T) {
-	var told []Message
-	for second, instance := range []string{"first", "second", "first"} {
-		told = append(told, message(second, &leyline.TelemetryPacket{SourceSubsystem: "weatherlight", PacketId: fmt.Sprint(second),
-			SystemHealth: &leyline.SystemHealth{Indicators: map[string]string{"instance": instance}},
-			Metrics:      []*leyline.MetricPoint{{Name: "weatherlight.tasks.running", Value: float64(second)}}}))
-	}
-	b := tell(told...)
-	first, second := b.Sources["weatherlight/first"], b.Sources["weatherlight/second"]
-	if len(b.Sources) != 2 || first.Packets != 2 || first.Figures[0].Value != 2 || second.Packets != 1 || second.Figures[0].Value != 1 {
-		t.Errorf("%+v, %+v of %d", first, second, len(b.Sources))
-	}
-}
-
-// What an alarm says of its beginning is believed where that can be.
-func TestAlarmBeganWhenThatCanBe(t *testing.T) {
-	for since, want := range map[string]time.Time{
-		"1.5": time.UnixMilli(1500), fmt.Sprint(at(30).Unix()): at(30), "": {}, "soon": {}, "1e300": {}, "-1e300": {}, "NaN": {}, "Inf": {}, "0": {},
-		"-1": {}, fmt.Sprint(at(3600).Unix()): {},
-	} {
-		b := tell(message(0, &leyline.TelemetryPacket{SourceSubsystem: "weatherlight",
-			Events: []*leyline.TelemetryEvent{event("alarm", "alarm", "lag", "since", since)}}))
-		a := b.Alarms[AlarmKey{Name: "lag"}]
-		if _, err := json.Marshal(a); err != nil || !a.Since.Equal(want) {
-			t.Errorf("since %q: %s, %v", since, a.Since, err)
-		}
-	}
-}
-
 // Counts beyond what databases have are the largest that they have.
 func TestCountsFitTheirColumns(t *testing.T) {
 	m := reported("r", 1, blending, 1)
@@ -253,20 +149,6 @@ func TestPacketIsDatedByItselfWhereThatCanBe(t *testing.T) {
 	}
 }
 
-// Figures are those of the newest packet about no run, whatever else the source tells of.
-func TestFiguresAreOfTheNewestPacketAboutNoRun(t *testing.T) {
-	told := func(seconds int) Message {
-		return message(seconds, &leyline.TelemetryPacket{SourceSubsystem: "kasmina", PacketId: fmt.Sprint(seconds),
-			Metrics: []*leyline.MetricPoint{{Name: "m", Value: float64(seconds)}}, Timestamp: timestamppb.New(at(seconds))})
-	}
-	late := told(5)
-	late.At = at(20)
-	b := tell(told(1), packetOf("r", "", 10), late)
-	if s := b.Sources["kasmina"]; s.Figures[0].Value != 5 || !s.FiguresAt.Equal(at(5)) || !s.LastAt.Equal(at(10)) || s.Packets != 3 {
-		t.Errorf("%+v", s)
-	}
-}
-
 // A stage that is told of again is known to have lasted until then: what comes late and is
 // older changes nothing but since when.
 func TestStageToldAgainOutlivesWhatComesLate(t *testing.T) {
@@ -286,23 +168,6 @@ func TestStageToldAgainOutlivesWhatComesLate(t *testing.T) {
 	}
 }
 
-func TestStateOfARun(t *testing.T) {
-	// Each 100 s; the outage before counts for nothing.
-	r := Run{FirstAt: at(-100_000), Progress: Progress{Reports: 11, Reported: at(1000)}, Leader: Leader{Interval: 100 * time.Second}}
-	for name, test := range map[string]struct {
-		seconds int
-		halted  bool
-		want    string
-	}{
-		"reports": {1000, false, Running}, "is due": {1290, false, Running}, "is late": {1310, false, Silent}, "halted": {1000, true, Halted},
-	} {
-		r.Halted = test.halted
-		if got := r.State(at(test.seconds)); got != test.want {
-			t.Errorf("%s: %s", name, got)
-		}
-	}
-}
-
 // Who resumes a seed says so by an annotation alone.
 func TestCommandKeepsWhatTellsItFromItsOpposite(t *testing.T) {
 	b := tell(message(1, &leyline.AdaptationCommand{CommandType: leyline.CommandType_COMMAND_PAUSE, TargetSeedId: "s",
@@ -310,194 +175,6 @@ func TestCommandKeepsWhatTellsItFromItsOpposite(t *testing.T) {
 	if e := b.Events[0]; e.Name != "PAUSE" || e.Details["resume"] != "true" || e.Details["operator"] != "ann@desk" {
 		t.Errorf("%+v", e)
 	}
-}
-
-// A run whose seeds Kasmina has taken out of the output must not look like any other.
-func TestEmergencyOfARunIsItsState(t *testing.T) {
-	packet := func(source string, seconds int, level string) Message {
-		m := packetOf("r", "", seconds)
-		p := m.Payload.(*leyline.TelemetryPacket)
-		p.SourceSubsystem, p.PacketId = source, fmt.Sprint(source, seconds)
-		if level != "" {
-			p.SystemHealth.Indicators["emergency"], p.SystemHealth.Indicators["emergency_reason"] = "EMERGENCY_LEVEL_"+level, "heat"
-		}
-		return m
-	}
-	report := reported("r", 1, leyline.SeedLifecycleStage_SEED_STAGE_TRAINING, 0.5)
-	for name, test := range map[string]struct {
-		told    []Message
-		level   string
-		seconds int
-		want    string
-	}{
-		"none":                         {[]Message{packet("kasmina", 2, "")}, "", 3, Running},
-		"conservative":                 {[]Message{packet("kasmina", 2, "CONSERVATIVE")}, "conservative", 3, Conservative},
-		"halt that nobody has obeyed":  {[]Message{packet("kasmina", 2, "HALT")}, "halt", 3, Conservative},
-		"silent besides":               {[]Message{packet("kasmina", 2, "CONSERVATIVE")}, "conservative", 3000, Silent},
-		"lifted":                       {[]Message{packet("kasmina", 2, "CONSERVATIVE"), packet("kasmina", 3, "")}, "", 3, Running},
-		"an older packet that is late": {[]Message{packet("kasmina", 3, "CONSERVATIVE"), packet("kasmina", 2, "")}, "conservative", 3, Conservative},
-		"of another part":              {[]Message{packet("kasmina", 2, "CONSERVATIVE"), packet("tamiyo", 3, "")}, "conservative", 3, Conservative},
-	} {
-		b := tell(report)
-		for _, m := range test.told {
-			b.Apply([]Message{m})
-		}
-		r := b.Runs["r"]
-		if got := r.State(at(test.seconds)); got != test.want || r.Held != test.level {
-			t.Errorf("%s: %s, emergency %+v", name, got, r.Emergency)
-		}
-		if reason := r.HeldFor; (reason == "heat") != (test.level != "") {
-			t.Errorf("%s: because of %q", name, reason)
-		}
-	}
-}
-
-func TestSparkKeepsTheShapeInFewPoints(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(0, 2000).Draw(t, "n")
-		var s Spark
-		for i := range n {
-			before := slices.Clone(s.Loss)
-			next := s.with(Number(i))
-			if !slices.Equal(before, s.Loss) {
-				t.Fatal("changes what it was made of")
-			}
-			s = next
-		}
-		for i, loss := range s.Loss {
-			if int64(loss) != int64(i)*s.Stride {
-				t.Fatalf("point %d of %d is %v at a stride of %d", i, len(s.Loss), loss, s.Stride)
-			}
-		}
-		if len(s.Loss) > sparkPoints || s.Seen != int64(n) || n > 0 && int64(len(s.Loss)) != (int64(n)+s.Stride-1)/s.Stride {
-			t.Fatalf("%d points of %d at a stride of %d", len(s.Loss), n, s.Stride)
-		}
-	})
-}
-
-// Whatever comes, in whatever parts and order, the records are those that the messages
-// named, and the rows the same.
-func TestPartsAndOrderChangeNoRows(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		messages := rapid.SliceOfN(rapid.Custom(anyMessage), 1, 12).Draw(t, "messages")
-		whole := tell(messages...)
-		named := NewBatch(messages)
-		for run := range whole.Runs {
-			if _, is := named.Runs[run]; !is {
-				t.Fatalf("run %q was not named", run)
-			}
-		}
-		for seed := range whole.Seeds {
-			if _, is := named.Seeds[seed]; !is {
-				t.Fatalf("seed %v was not named", seed)
-			}
-		}
-		shuffled := slices.Clone(messages)
-		rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-		again := NewBatch(nil)
-		for i := range shuffled {
-			again.Apply(shuffled[i : i+1])
-		}
-		for _, rows := range [][2]int{{len(whole.Reports), len(again.Reports)}, {len(whole.Points), len(again.Points)}} {
-			if rows[0] != rows[1] {
-				t.Fatalf("%v rows", rows)
-			}
-		}
-		for id, r := range whole.Runs {
-			if r == nil || id == "" { // whether an alarm is raised anew is seen from those before
-				continue
-			}
-			if other := again.Runs[id]; other == nil || other.Reports != r.Reports || !other.LastAt.Equal(r.LastAt) || other.Epoch != r.Epoch {
-				t.Fatalf("%+v and %+v", r, other)
-			}
-		}
-		for key, s := range whole.Seeds {
-			if s == nil {
-				continue
-			}
-			if other := again.Seeds[key]; s.Kasmina && other.Kasmina && stagesTold(messages) && other.Stage != s.Stage {
-				t.Fatalf("%+v and %+v", s, other)
-			}
-		}
-	})
-}
-
-// stagesTold: no trainer told of stages beside Kasmina, and no two packets at one time.
-func stagesTold(messages []Message) bool {
-	times := map[time.Time]bool{}
-	for _, m := range messages {
-		if _, report := m.Payload.(*leyline.SystemStatePacket); report || times[m.At] {
-			return false
-		}
-		times[m.At] = true
-	}
-	return true
-}
-
-func anyMessage(t *rapid.T) Message {
-	run := rapid.SampledFrom([]string{"r", "q", "", strings.Repeat("long", 100)}).Draw(t, "run")
-	seed := rapid.SampledFrom([]string{"s", "", "z\n"}).Draw(t, "seed")
-	seconds := rapid.IntRange(0, 1000).Draw(t, "at")
-	switch rapid.IntRange(0, 4).Draw(t, "kind") {
-	case 0:
-		return reported(run, seconds, blending, rapid.Float32().Draw(t, "loss"))
-	case 1:
-		return packetOf(run, seed, seconds, stageOf(rapid.SampledFrom([]string{"TRAINING", "CULLED", ""}).Draw(t, "stage")),
-			event("x", "training_run_id", "other"), event("alarm", "alarm", "a"))
-	case 2:
-		return message(seconds, &leyline.AdaptationCommand{TargetSeedId: seed, Annotations: map[string]string{"training_run_id": run}})
-	case 3:
-		return message(seconds, &leyline.FieldReport{TrainingRunId: run, SeedId: seed})
-	default:
-		return message(seconds, &leyline.EmergencySignal{RunId: run})
-	}
-}
-
-func FuzzText(f *testing.F) {
-	for _, seed := range []string{"", "run-1", "a\nb", "\xff\xfe", strings.Repeat("é", 200), "\x00", "\u0085\u202e"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		for _, got := range []string{name(s), text(s, maxText)} {
-			if !utf8.ValidString(got) || len(got) > maxText || strings.ContainsAny(got, "\n\r\x00") {
-				t.Errorf("%q became %q", s, got)
-			}
-		}
-		if got := name(s); len(got) > maxID || name(got) != got {
-			t.Errorf("%q became %q, which becomes %q", s, got, name(got))
-		}
-	})
-}
-
-// FuzzApply takes any bytes for payloads: none may be more than its bounds.
-func FuzzApply(f *testing.F) {
-	for _, m := range []Message{reported("r", 1, blending, 1), packetOf("r", "s", 1, stageOf("TRAINING"))} {
-		raw, err := proto.Marshal(m.Payload)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(raw)
-	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		for _, payload := range []proto.Message{
-			new(leyline.SystemStatePacket), new(leyline.TelemetryPacket), new(leyline.AdaptationCommand), new(leyline.FieldReport), new(leyline.EmergencySignal),
-		} {
-			if proto.Unmarshal(raw, payload) != nil {
-				continue
-			}
-			m := message(1, payload)
-			m.Key()
-			b := tell(m)
-			if len(b.Events) > 2*maxEvents+maxSeeds || len(b.Points) > maxSeeds {
-				t.Errorf("%d events, %d points", len(b.Events), len(b.Points))
-			}
-			for _, e := range b.Events {
-				if _, err := json.Marshal(e); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-	})
 }
 
 func TestNumbersThatAreNoneAreNull(t *testing.T) {
@@ -512,21 +189,6 @@ func TestNumbersThatAreNoneAreNull(t *testing.T) {
 	if json.Unmarshal([]byte(`["x"]`), &back) == nil {
 		t.Error("read a text as a number")
 	}
-}
-
-func TestThinnerKeepsPeaksAndTheEnd(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		rows := rapid.SliceOfN(rapid.Float64Range(-10, 10), 1, 500).Draw(t, "rows")
-		most := rapid.IntRange(2, 60).Draw(t, "most")
-		thinner := NewThinner(int64(len(rows)), most, func(x *float64) Number { return Number(*x) })
-		for _, row := range rows {
-			thinner.Add(row)
-		}
-		thin := thinner.Rows()
-		if len(thin) > most+1 || slices.Max(thin) != slices.Max(rows) || slices.Min(thin) != slices.Min(rows) || thin[len(thin)-1] != rows[len(rows)-1] {
-			t.Fatalf("%v became %v", rows, thin)
-		}
-	})
 }
 
 // Whoever names the stages of his seeds as he pleases makes the record of the run no longer.

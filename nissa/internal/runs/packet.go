@@ -79,7 +79,7 @@ func isTranscript(s string) bool {
 // eventsOf are the events of a packet that are looked at.
 func eventsOf(p *leyline.TelemetryPacket) []*leyline.TelemetryEvent {
 	events := p.GetEvents()
-	return events[:min(len(events), maxEvents)]
+	return events[:min(len(events), MaxEvents)]
 }
 
 // feedOf are the events of a packet that belong to the feed.

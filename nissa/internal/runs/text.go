@@ -10,13 +10,15 @@ import (
 	"unicode/utf8"
 )
 
+// MaxEvents bounds the events of one packet that are kept: as many as a forge tells at once.
+const MaxEvents = 256
+
 // Bounds of what one message may make the store keep.
 const (
 	maxID     = 128 // bytes of the name of a run, a seed, a source
 	maxText   = 512 // bytes of any other text
 	maxPairs  = 48  // details of one event
 	maxNumber = 64  // figures of one report, or of one seed in it
-	maxEvents = 256 // of one packet, as many as a forge tells at once
 	maxSeeds  = 128 // of one report
 	maxPoints = 512 // figures that are kept of a source's last packet
 

@@ -194,7 +194,7 @@ func answered(f *Facts, event string) bool {
 		if rule.reasonOrEvent() != event {
 			continue
 		}
-		if rule.evaluator == evaluatorPolicy { // it is not asked while nothing may be begun
+		if rule.evaluator == evaluatorPolicy { // it tells a risk of what would be begun alone
 			return !f.Policy.Failed
 		}
 		if rule.ofBlueprint {

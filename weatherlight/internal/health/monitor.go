@@ -73,7 +73,8 @@ type Config struct {
 	Library func(context.Context) error
 	// Outbox is the messages on disk.
 	Outbox interface {
-		// Oldest is since when they have waited and none was taken by the bus, or zero.
+		// Oldest is since when they have waited and none was taken by the bus, or zero; with
+		// an error since when their file fails.
 		Oldest(ctx context.Context) (since time.Time, err error)
 		// Waiting is how many the bus has not taken, and will never take.
 		Waiting(ctx context.Context) (waiting, refused int, err error)

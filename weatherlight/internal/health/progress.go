@@ -23,10 +23,12 @@ func (c Config) inHand(ctx context.Context) []progress {
 		{"housekeeping", job, begun, max(itemBound, c.Maintenance)},
 		{"telemetry", "a packet is not taken by the bus", c.Telemetry.InHand(), itemBound},
 	}
-	// A file that cannot be read fails the worker that drains it.
-	if since, err := c.Outbox.Oldest(ctx); err == nil {
-		all = append(all, progress{"outbox", "messages wait and none is taken by the bus", since, itemBound})
+	waits := "messages wait and none is taken by the bus"
+	since, err := c.Outbox.Oldest(ctx)
+	if err != nil {
+		waits = err.Error()
 	}
+	all = append(all, progress{"outbox", waits, since, itemBound})
 	for _, hand := range c.Bus.Health().InHand {
 		all = append(all, progress{hand.Stream, "entry " + hand.Entry + " is being handled", hand.Since, itemBound})
 	}

@@ -120,7 +120,7 @@ func undeliverable(outbox func(context.Context) (waiting, refused int, err error
 	return func(ctx context.Context) []finding {
 		_, refused, err := outbox(ctx)
 		if err != nil || refused == 0 {
-			return nil // A file that cannot be read fails the worker that drains it.
+			return nil // A file that cannot be read is told of as work that stands still.
 		}
 		return []finding{{detail: fmt.Sprintf("%d messages in outbox.db were refused for good", refused)}}
 	}

@@ -229,6 +229,34 @@ func TestR31WorkThatDoesNotCompleteIsTold(t *testing.T) {
 	})
 }
 
+// spoilt is an outbox whose file fails since a time.
+type spoilt struct {
+	silent
+
+	since time.Time
+}
+
+func (s spoilt) Oldest(context.Context) (since time.Time, err error) { return s.since, errBroken }
+
+func TestOutboxWhoseFileFailsForLongIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		c := Config{
+			Workers: Crew{Job: func() (string, time.Time) { return "", time.Time{} }},
+			Bus:     silent{}, Telemetry: silent{}, Outbox: spoilt{since: begun},
+		}
+		watch := monitorOf(sensor{alarmWorkStuck, standstills(c.inHand)})
+		for time.Since(begun) < 30*time.Second {
+			watch.round(t.Context())
+			time.Sleep(interval)
+		}
+		alarms := watch.Alarms()
+		if len(alarms) != 1 || alarms[0].Subject != "outbox" || !strings.HasPrefix(alarms[0].Detail, errBroken.Error()+" since") {
+			t.Errorf("alarms %+v", alarms)
+		}
+	})
+}
+
 // silent answers nothing: whoever asks waits until he has had enough.
 type silent struct{}
 

@@ -88,7 +88,7 @@ func TestCandidatesCarryTheirEvidence(t *testing.T) {
 	}
 	residual, spatial := of("BP009"), of("BP018")
 	want := tamiyo.Earned{Tried: 1, Kept: 1, Gain: 0.5}
-	if residual.BSDS.GetRiskScore() != 0.6 || residual.Earned != want || residual.Misfit || residual.MultiplyAdds != 6144 {
+	if residual.Name != "residual_block" || residual.BSDS.GetRiskScore() != 0.6 || residual.Earned != want || residual.Misfit || residual.MultiplyAdds != 6144 {
 		t.Errorf("BP009: %+v", residual)
 	}
 	if spatial.BSDS != nil || spatial.Earned != (tamiyo.Earned{}) || !spatial.Misfit {

@@ -224,6 +224,7 @@ func (s *Selection) importedCandidates(ctx context.Context) ([]tamiyo.Candidate,
 func candidate(blueprint *leyline.BlueprintDescriptor, parameters int) tamiyo.Candidate {
 	return tamiyo.Candidate{
 		BlueprintID:      blueprint.GetBlueprintId(),
+		Name:             blueprint.GetName(),
 		Tier:             blueprint.GetTier(),
 		Risk:             float64(blueprint.GetRisk()),
 		Stage:            blueprint.GetStage(),

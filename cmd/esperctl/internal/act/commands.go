@@ -3,7 +3,9 @@ package act
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -60,6 +62,20 @@ var modes = map[string]leyline.EmergencyLevel{
 	"normal":       leyline.EmergencyLevel_EMERGENCY_LEVEL_NOTICE,
 }
 
+func isMode(_ *cobra.Command, args []string) error {
+	if _, is := modes[args[0]]; !is {
+		return fmt.Errorf("%q is neither conservative nor normal", args[0])
+	}
+	return nil
+}
+
+func completeModes(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return slices.Sorted(maps.Keys(modes)), cobra.ShellCompDirectiveNoFileComp
+}
+
 // Mode has runs begin nothing new, or lifts that. complete offers runs and seeds.
 func Mode(bus Bus, complete cobra.CompletionFunc) *cobra.Command {
 	var f flags
@@ -68,7 +84,7 @@ func Mode(bus Bus, complete cobra.CompletionFunc) *cobra.Command {
 		Use: "mode conservative|normal", Short: "Have runs be conservative, or grow again",
 		Long: "Has a run, or all runs that there are, be conservative: their seeds leave the output and none is begun.\n" +
 			"\"normal\" lifts that, and any emergency. A run that begins later is not concerned.\n" + whatComesOfIt,
-		Args: cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs), ValidArgs: []string{"conservative", "normal"},
+		Args: cobra.MatchAll(cobra.ExactArgs(1), isMode), ValidArgsFunction: completeModes,
 		RunE: func(command *cobra.Command, args []string) error {
 			o := order{
 				run: run, kind: leyline.CommandType_COMMAND_EMERGENCY,

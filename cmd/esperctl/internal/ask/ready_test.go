@@ -40,7 +40,7 @@ func TestReadyRepeatsWhyAServiceIsNot(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), within)
 			defer cancel()
-			err := Ready(ctx, s, strings.Replace(server.URL, "://", "://who:secret@", 1)+"/")
+			_, err := Ready(ctx, s, strings.Replace(server.URL, "://", "://who:secret@", 1)+"/")
 			if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
 				t.Errorf("the answer is %v, want %q", err, test.says)
 			}

@@ -51,7 +51,7 @@ func openCurve(path string) (*curveFile, error) {
 	made := errors.Is(err, os.ErrNotExist)
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, process.Misconfigured("--curve", err)
+		return nil, process.Misconfigured("--curve", process.CannotWrite(path, err))
 	}
 	return &curveFile{file: file, made: made}, nil
 }

@@ -69,6 +69,7 @@ Everything it writes goes into a temporary folder that it removes at the end.`,
 		"how many networks to grow, each from other weights and another split of the data")
 	command.Flags().BoolVar(&options.json, "json", false, "print one JSON object instead of the progress")
 	command.Flags().StringVar(&options.curve, "curve", "", "write the accuracy curve of the first network as an SVG to this file")
+	_ = command.MarkFlagFilename("curve", "svg") // it is there
 	command.Flags().BoolVar(&options.watch, "watch", false,
 		"show it in a browser: start Nissa (at NISSA_HTTP_ADDR, or at any port), print its address and stay until Ctrl-C")
 	command.Flags().DurationVar(&options.pace, "pace", 0, "pause after each epoch; with --watch "+watchPace.String()+" unless it is given")

@@ -61,6 +61,7 @@ Everything it writes goes into a temporary folder that it removes at the end, or
 		},
 	}
 	dev.Flags().StringVar(&dir, "dir", "", "folder that is kept")
+	_ = dev.MarkFlagDirname("dir") // it is there
 	return dev
 }
 
@@ -220,7 +221,7 @@ func devFolder(dir string) (folder string, remove func() error, err error) {
 // writeSecrets makes a secret of the bus and a token of Nissa up, unless the folder has them.
 func writeSecrets(folder string) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return fmt.Errorf("%s: %w", dirFlag(), err)
+		return fmt.Errorf("%s: %w", dirFlag(), process.CannotWrite(folder, err))
 	}
 	return errors.Join(writeSecret(secretPath(folder)), writeSecret(tokenPath(folder)))
 }
@@ -231,7 +232,7 @@ func writeSecret(path string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", dirFlag(), err)
+		return fmt.Errorf("%s: %w", dirFlag(), process.CannotWrite(path, err))
 	}
 	_, err = fmt.Fprintln(file, rand.Text())
 	return errors.Join(err, file.Close())

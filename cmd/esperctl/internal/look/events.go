@@ -140,13 +140,14 @@ func Events() *cobra.Command {
 	return command
 }
 
-// completeSeedFlag offers the seeds of the run that --run names.
-func completeSeedFlag(command *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
-	run, _ := command.Flags().GetString("run") // it is there
-	if run == "" {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+// completeSeedFlag offers the seeds of the run that --run names, or of those that were heard of lately.
+func completeSeedFlag(command *cobra.Command, _ []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+	run, _ := command.Flags().GetString("run")      // it is there
+	seeds, _, _ := allSeeds(command.Context(), run) // nothing is offered when Nissa does not answer
+	for _, s := range seeds {
+		names = append(names, s.ID)
 	}
-	return CompleteSeeds(command, []string{run}, begun)
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 func eachOf[T any](raw []json.RawMessage) ([]T, error) {

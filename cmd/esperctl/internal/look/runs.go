@@ -3,8 +3,10 @@ package look
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/url"
 	"os"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/ask"
 	"github.com/esper-lite/weatherlight/cmd/esperctl/internal/terminal"
+	"github.com/esper-lite/weatherlight/cmd/internal/process"
 )
 
 // Run is one as Nissa tells of it, as far as it is shown.
@@ -195,6 +198,7 @@ func RunsExport() *cobra.Command {
 		},
 	}
 	command.Flags().StringVarP(&file, "file", "f", "", "where to; without it to the standard output")
+	_ = command.MarkFlagFilename("file") // it is there
 	return command
 }
 
@@ -206,7 +210,7 @@ func export(ctx context.Context, service *ask.Service, id, file string, out io.W
 	part := file + ".part"
 	to, err := os.Create(part)
 	if err != nil {
-		return fmt.Errorf("export %s: %w", id, err)
+		return process.CannotWrite(file, err)
 	}
 	err = service.Copy(ctx, runPath(id)+"/export", to)
 	if closed := to.Close(); err == nil {
@@ -215,9 +219,15 @@ func export(ctx context.Context, service *ask.Service, id, file string, out io.W
 	if err == nil {
 		err = os.Rename(part, file)
 	}
-	if err != nil {
-		_ = os.Remove(part) // why it failed is told
-		return err
+	if err == nil {
+		return nil
 	}
-	return nil
+	_ = os.Remove(part) // why it failed is told
+	if _, own := errors.AsType[*fs.PathError](err); own {
+		return process.CannotWrite(file, err)
+	}
+	if _, own := errors.AsType[*os.LinkError](err); own {
+		return process.CannotWrite(file, err)
+	}
+	return err
 }

@@ -21,12 +21,12 @@ import (
 // Bus joins the configured bus for one piece of work.
 type Bus func(ctx context.Context, work func(*oona.Client) error) error
 
-// New is the noun with its verbs.
-func New(bus Bus) *cobra.Command {
+// New is the noun with its verbs: some look, and one acts.
+func New(look, act Bus) *cobra.Command {
 	streams := &cobra.Command{Use: "streams", Short: "Look at the streams of the bus and at who reads them"}
 	groups := &cobra.Command{Use: "groups", Short: "Look after the consumer groups of a stream"}
-	groups.AddCommand(newRemove(bus))
-	streams.AddCommand(newList(bus), newShow(bus), groups)
+	groups.AddCommand(newRemove(look, act))
+	streams.AddCommand(newList(look), newShow(look), groups)
 	return streams
 }
 
@@ -173,7 +173,10 @@ func named(all []admin.StreamView, name string) (*admin.StreamView, error) {
 		}
 		names = append(names, all[i].Name)
 	}
-	return nil, fmt.Errorf("no stream %q on this bus: there are %s", name, strings.Join(names, ", "))
+	if len(names) == 0 {
+		return nil, errors.New("no stream is on this bus yet: start esper-weatherlight-service, which makes them")
+	}
+	return nil, fmt.Errorf("no stream %q on this bus: name one of %s", name, strings.Join(names, ", "))
 }
 
 // inUse is how lately a group was read that is not removed without --force.
@@ -195,7 +198,7 @@ func inUseAt(streams []admin.StreamView, group string) error {
 	return nil
 }
 
-func newRemove(bus Bus) *cobra.Command {
+func newRemove(look, act Bus) *cobra.Command {
 	var force bool
 	command := &cobra.Command{
 		Use: "remove STREAM GROUP", Short: "Remove a group that nobody reads any more, with what it has in hand",
@@ -203,9 +206,9 @@ func newRemove(bus Bus) *cobra.Command {
 			"not read holds up no trimming any more. A group that was read on any stream within the last minute is a\n" +
 			"service's that runs: it is kept, unless --force is said. Its readers would fail, or make it anew from the\n" +
 			"beginning of the stream.",
-		Args: cobra.ExactArgs(2), ValidArgsFunction: completeStreams(bus),
+		Args: cobra.ExactArgs(2), ValidArgsFunction: completeStreams(look),
 		RunE: func(command *cobra.Command, args []string) error {
-			return bus(command.Context(), func(client *oona.Client) error {
+			return act(command.Context(), func(client *oona.Client) error {
 				return remove(command.Context(), client, args[0], args[1], force, command.OutOrStdout())
 			})
 		},
@@ -229,7 +232,7 @@ func remove(ctx context.Context, client *oona.Client, stream, group string, forc
 		for _, g := range found.Groups {
 			names = append(names, g.Name)
 		}
-		return fmt.Errorf("no group %q on %s: there are %s", group, stream, strings.Join(names, ", "))
+		return noGroup(group, stream, names)
 	}
 	g := &found.Groups[at]
 	if err := inUseAt(all, group); err != nil && !force {
@@ -240,6 +243,13 @@ func remove(ctx context.Context, client *oona.Client, stream, group string, forc
 	}
 	_, err = fmt.Fprintf(out, "removed, with %d entries that it had in hand\n", g.Pending)
 	return err
+}
+
+func noGroup(group, stream string, names []string) error {
+	if len(names) == 0 {
+		return fmt.Errorf("no group %q on %s: esperctl streams list shows which streams have any", group, stream)
+	}
+	return fmt.Errorf("no group %q on %s: name one of %s", group, stream, strings.Join(names, ", "))
 }
 
 // completeStreams offers streams, and then the groups of the stream.

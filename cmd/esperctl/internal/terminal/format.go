@@ -108,7 +108,7 @@ func Row(table io.Writer, cells ...any) {
 const labelled = "\x1f"
 
 // Line writes a line with a label, as descriptions have them: a text that is too long goes on
-// below itself, and a word that is too long for a line stays whole, so that it can be copied.
+// below itself, and so does a word that is too long for a line.
 func Line(table io.Writer, label, format string, values ...any) {
 	fmt.Fprintln(table, process.Printable(label)+labelled+process.Printable(fmt.Sprintf(format, values...)))
 }
@@ -124,7 +124,7 @@ func describe(cell string, labels, most int) string {
 	return strings.TrimRight(fmt.Sprintf("%-*s", indent, label)+strings.Join(lines, "\n"+strings.Repeat(" ", indent)), " ")
 }
 
-// wrap breaks a text at its spaces into lines of so many letters. A longer word has a line of
+// wrap breaks a text at its spaces into lines of so many letters. A longer word goes over lines of
 // its own.
 func wrap(text string, room int) (lines []string) {
 	line := ""
@@ -137,8 +137,23 @@ func wrap(text string, room int) (lines []string) {
 		default:
 			line += " " + word
 		}
+		for utf8.RuneCountInString(line) > max(room, leastName) {
+			head := seam([]rune(line), max(room, leastName))
+			lines, line = append(lines, string([]rune(line)[:head])), string([]rune(line)[head:])
+		}
 	}
 	return append(lines, line)
+}
+
+// seam is where a word of which so many letters fit is broken: behind the last mark among them, if
+// that leaves no line half empty.
+func seam(word []rune, room int) int {
+	for at := room; at > room/2; at-- {
+		if strings.ContainsRune("/-_.,:;=&", word[at-1]) {
+			return at
+		}
+	}
+	return room
 }
 
 // columnWidths are those of a table that is not cut. A row of one cell is a line of its own.

@@ -54,7 +54,8 @@ function* runLines(name, number, { epochs, seeds, detailed }) {
       }
     }
     const event = (kind, epoch, what, details) => ({ event: { run: name, seed: id(i), at: at(epoch), kind, name: what, source: kind === "command" ? "tamiyo" : "kasmina", level: "info", details } });
-    yield event("command", first.epoch, "GERMINATE", { blueprint: "BP021", slot: "hidden", risk_reason: "validation_stalled", stalled_epochs: "8" });
+    yield event("command", first.epoch, "GERMINATE", { blueprint: `BP0${10 + (i % 40)}`, blueprint_name: "grouped_conv", blueprint_tier: "BLUEPRINT_TIER_SAFE",
+      blueprint_risk: "0.40", blueprint_stage: "1", blueprint_parameter_count: "12576", slot: "hidden", risk_reason: "validation_stalled", stalled_epochs: "8" });
     for (const { stage, epoch } of lives[i].stages) yield event("stage", epoch, stage, {});
     yield event("gate", first.epoch + 1, "G3_INTERFACE", { passed: "true" });
     if (!lives[i].grows) yield event("gate", lives[i].stages.at(-1).epoch, "G4_SYSTEM_IMPACT", { passed: String(lives[i].kept), loss_before: "0.2", loss_after: "0.19", loss_error: "0.004", reason: "" });

@@ -388,7 +388,7 @@ check("alerts and objectives are shown, and taken up with a token, where Nissa s
     if (route.request().method() === "POST") asked.push([route.request().url(), route.request().headers().authorization, route.request().postDataJSON()]);
     return route.fulfill({ json: { silences: [] } });
   });
-  await page.route("**/api/objectives", (route) => route.fulfill({ json: { objectives: [{ name: "ingest", summary: "s", target: 0.999, window: "720h", total: 100, bad: 1, attained: 0.99, budget_left: -0.2, burning: ["fast"] }] } }));
+  await page.route("**/api/objectives", (route) => route.fulfill({ json: { objectives: [{ name: "ingest", summary: "s", target: 0.999, window: "30d", total: 100, bad: 1, attained: 0.99, budget_left: -0.2, burning: ["fast"] }] } }));
   await page.evaluate(() => { document.querySelector('meta[name="nissa"]').content = "runs alerts"; });
   await go(page, "#/alarms");
   await page.getByText("<b>bus_down</b>").waitFor();
@@ -486,6 +486,8 @@ check("the demo is watched: the curve moves, a seed grows, the page stays", asyn
   await page.locator(".verdict").waitFor();
   want(/^Kept\./.test(await page.locator(".verdict").innerText()), "the seed that was kept does not say why");
   want((await page.locator("main").innerText()).includes("Loss without the seed"), "the evidence is not shown");
+  const told = await page.locator("main .facts").first().innerText();
+  want(/Blueprint\s+BP\d{3} [a-z][a-z ]+\d?\s/.test(told) && /Kind\s+safe, risk 0\.\d+, [\d,]+ parameters/.test(told), `what grew is not said: ${told}`);
   await until("the kernels are told", async () => { await go(page, "#/kernels"); return (await page.locator("main").innerText()).includes("Kernels in memory"); }, 30_000, 500);
   for (const [address, text] of [["#/bus", "Not read yet"], ["#/workers", "control stream"]]) {
     await go(page, address);

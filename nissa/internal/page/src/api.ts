@@ -69,6 +69,16 @@ export function fires(a: Alert): boolean {
   return a.state === "firing" && !a.silenced_by?.length;
 }
 
+// trains says whether a trainer reports for the run, and goes on.
+export function trains(run: Run): boolean {
+  return run.state === "running" || run.state === "conservative";
+}
+
+// goesOn notes that a run was reported of.
+export function goesOn(run: Run): void {
+  if (!run.halted) run.state = run.emergency ? "conservative" : "running";
+}
+
 // operator is who asks for a change. The token is kept for as long as the page is open, and
 // sent to this Nissa alone.
 export const operator = { token: "", by: "" };

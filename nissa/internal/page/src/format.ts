@@ -55,10 +55,10 @@ export function span(seconds: number): string {
   return hours < 48 ? `${hours} h` : `${Math.round(hours / 24)} d`;
 }
 
-// duration reads one such as 720h0m0s or 30d.
+// duration reads one such as 30d or 1h30m.
 export function duration(text: string): string {
-  const seconds: Record<string, number> = { d: 86_400, h: 3600, m: 60, s: 1, ms: 0.001 };
-  const parts = [...text.matchAll(/([\d.]+)(ms|[dhms])/g)];
+  const seconds: Record<string, number> = { y: 31_536_000, w: 604_800, d: 86_400, h: 3600, m: 60, s: 1, ms: 0.001 };
+  const parts = [...text.matchAll(/([\d.]+)(ms|[ywdhms])/g)];
   if (parts.length === 0 || parts.map((p) => p[0]).join("") !== text) return plain(text, 24);
   return span(parts.reduce((sum, [, value, unit]) => sum + Number(value) * seconds[unit!]!, 0));
 }

@@ -1,4 +1,4 @@
-import { get, runPath, type Event, type Report, type Run } from "./api";
+import { get, goesOn, runPath, type Event, type Report, type Run } from "./api";
 import { h, limited, named, replace, visuallyHidden } from "./dom";
 import { ago, count, figure, percent } from "./format";
 import { link, type Page } from "./page";
@@ -150,7 +150,7 @@ export function runs(): Page {
     }
     const run = row.run;
     Object.assign(run, { epoch: r.epoch, step: r.step, reported_at: r.at, last_at: r.at, reports: run.reports + 1 });
-    if (!run.halted) run.state = run.emergency ? "conservative" : "running";
+    goesOn(run);
     if (r.loss !== null) {
       run.loss = r.loss;
       run.accuracy = r.accuracy;

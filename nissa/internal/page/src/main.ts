@@ -92,14 +92,14 @@ function mark(): void {
 
 const raised = h("span", { class: "badge", hidden: true });
 
-// countAlarms counts the alarms of services and the alerts that fire, as far as this page may know of either.
+// countAlarms counts the alarms of services and the alerts that fire and ask for somebody, as far as this page may know of either.
 async function countAlarms(): Promise<void> {
   if (document.hidden) return;
   const [told, made] = await Promise.all([
     get<{ alarms: Alarm[] }>("/api/alarms").catch(() => null), optional<{ alerts: Alert[] }>("alerts", "/api/alerts").catch(() => null),
   ]);
   if (!told && !made) return;
-  const n = (told?.alarms ?? []).filter((a) => a.raised).length + (made?.alerts ?? []).filter(fires).length;
+  const n = (told?.alarms ?? []).filter((a) => a.raised).length + (made?.alerts ?? []).filter((a) => fires(a) && a.severity !== "info").length;
   raised.hidden = n === 0;
   raised.textContent = plain(String(n), 6);
   raised.setAttribute("aria-label", `${n} raised or firing`);

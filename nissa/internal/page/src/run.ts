@@ -1,4 +1,4 @@
-import { blob, get, operator, runPath, type Event, type Point, type Report, type Run, type Seed } from "./api";
+import { blob, get, goesOn, operator, runPath, trains, type Event, type Point, type Report, type Run, type Seed } from "./api";
 import { Axis, frameOf, type Along } from "./axis";
 import { Curve, type Measure, type Moment } from "./curve";
 import { h, limited, named, plain, replace } from "./dom";
@@ -13,11 +13,6 @@ const points = 800, lanePoints = 160, eventsAtOnce = 1000, mostMoments = 16;
 
 // remembered are the choices of whoever looks, for as long as the tab lives.
 const remembered: { along: Along; measure: Measure; ratios: boolean } = { along: "epoch", measure: "loss", ratios: false };
-
-// trains says whether a trainer reports for the run, and goes on.
-function trains(run: Run): boolean {
-  return run.state === "running" || run.state === "conservative";
-}
 
 export function runPage(id: string): Page {
   let run: Run | undefined;
@@ -199,7 +194,7 @@ export function runPage(id: string): Page {
     }
     if (run) {
       Object.assign(run, { epoch: r.epoch, step: r.step, reported_at: r.at, reports: run.reports + 1 });
-      if (!run.halted) run.state = run.emergency ? "conservative" : "running";
+      goesOn(run);
       if (r.loss !== null) {
         Object.assign(run, { loss: r.loss, accuracy: r.accuracy, best_loss: run.best_loss === null ? r.loss : Math.min(run.best_loss, r.loss) });
       }

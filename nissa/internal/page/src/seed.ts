@@ -6,7 +6,7 @@ import { figure, moment, percent, span } from "./format";
 import { Lanes } from "./lanes";
 import { link, type Page } from "./page";
 import { facts, failure, Feed, table } from "./parts";
-import { evidence, fateOf, fateSign, gateName, shortSeed, stages, verdict, words } from "./words";
+import { blueprintKind, blueprintName, blueprintOf, evidence, fateOf, fateSign, gateName, shortSeed, stages, verdict, words } from "./words";
 
 interface Answer { seed: Seed; points: Point[] | null; events: Event[] | null }
 
@@ -60,14 +60,14 @@ export function seedPage(run: string, id: string): Page {
   function fill(answer: Answer): void {
     last = answer;
     const { seed } = answer, events = answer.events ?? [], points = answer.points ?? [];
-    const fate = fateOf(seed.stage);
+    const fate = fateOf(seed.stage), told = blueprintOf(seed, events);
     replace(head,
-      h("div", { class: "bar" }, h("h1", {}, named(seed.blueprint ?? "seed", 40), " ", h("span", { class: "faint" }, h("bdi", {}, shortSeed(seed, run)))),
+      h("div", { class: "bar" }, h("h1", {}, named(blueprintName(seed.blueprint ?? "seed", told), 100), " ", h("span", { class: "faint" }, h("bdi", {}, shortSeed(seed, run)))),
         h("span", { class: `fate fate-${fate}` }, `${fateSign[fate]} ${fate}`)),
       h("p", { class: "verdict" }, h("bdi", {}, verdict(seed, events))),
       facts([
         ["Stage", words(seed.stage).toLowerCase() + (seed.paused ? ", paused" : "")], ["Since", moment(seed.stage_at)], ["Share in the output", figure(seed.alpha)],
-        ["Slot", seed.slot ? named(seed.slot) : "\u2014"], ["Blueprint", seed.blueprint ? named(seed.blueprint) : "\u2014"],
+        ["Slot", seed.slot ? named(seed.slot) : "\u2014"], ["Blueprint", seed.blueprint ? named(blueprintName(seed.blueprint, told), 100) : "\u2014"], ["Kind", blueprintKind(told) || "\u2014"],
         ["Outcome", seed.outcome ? words(seed.outcome).toLowerCase() : "\u2014"], ["Reason", seed.reason ? words(seed.reason) : "\u2014"],
         ["Name", named(seed.id, 128)],
         ["Kernel, SHA-256", seed.kernel ? h("code", {}, plain(seed.kernel, 128)) : "\u2014"],

@@ -1,5 +1,5 @@
 import type { Event, Run, Seed } from "./api";
-import { figure, percent } from "./format";
+import { count, figure, percent } from "./format";
 import { plain } from "./dom";
 
 // The stages in the order of a seed's life, with what a reader of a lane is told.
@@ -92,7 +92,7 @@ const operations: Record<string, string> = {
   STABILIZE: "asked to hold the seed", EVALUATE: "asked to judge the seed", FINE_TUNE: "asked to tune the seed",
   FOSSILIZE: "asked to keep the seed", CULL: "asked to take the seed out", CANCEL: "called the seed off",
   ROLLBACK: "asked to go back to the model before the seed", PAUSE: "asked to pause the seed",
-  OPTIMIZER: "changed how the run learns", EMERGENCY: "set the run's emergency", CIRCUIT_BREAKER: "set the circuit of the run's kernel requests",
+  OPTIMIZER: "changed how the run learns", CIRCUIT_BREAKER: "set the circuit of the run's kernel requests",
   STRUCTURAL_PRUNING: "asked to prune the seed",
 };
 
@@ -102,10 +102,42 @@ const orders: Record<string, string> = {
   drop: "take the seed out", reset: "clean the slot", rollback: "go back to the model before",
 };
 
+// wanted is what a command asks for: commands that mean the opposite have one name on the bus.
+function wanted(name: string, details: Record<string, string>): string {
+  if (name === "PAUSE" && /^\s*true\s*$/i.test(details["resume"] ?? "")) return "asked to bring the seed back";
+  if (name === "EMERGENCY") return modeOf(details["level"] ?? "");
+  return Object.hasOwn(operations, name) ? operations[name]! : `commanded ${words(name).toLowerCase()}`;
+}
+
+// modeOf reads a level as trainers do: one that they do not know is conservative.
+function modeOf(level: string): string {
+  if (/^(EMERGENCY_LEVEL_HALT|4)$/.test(level)) return "halted the run";
+  if (/^(EMERGENCY_LEVEL_(UNSPECIFIED|NOTICE|ELEVATED)|[012])$/.test(level)) return "ended the run's emergency";
+  return "set the run to conservative mode";
+}
+
+// blueprintName is its id with its name, as far as a command tells it.
+export function blueprintName(id: string, told: Record<string, string>): string {
+  return plain(id, 48) + (told["blueprint_name"] ? ` ${plain(words(told["blueprint_name"]), 48)}` : "");
+}
+
+// blueprintOf is what the command that began a seed tells of its blueprint.
+export function blueprintOf(seed: Seed, events: Event[]): Record<string, string> {
+  const begun = events.filter((e) => e.kind === "command" && e.name === "GERMINATE" && e.details?.["blueprint"] === seed.blueprint);
+  return begun.sort((a, b) => a.seq - b.seq)[0]?.details ?? {}; // one that was sent again tells less
+}
+
+// blueprintKind says how far a blueprint is trusted, and how large it is.
+export function blueprintKind(told: Record<string, string>): string {
+  const tier = words(told["blueprint_tier"]).replace("BLUEPRINT TIER ", "").toLowerCase();
+  const risk = number(told["blueprint_risk"]), parameters = number(told["blueprint_parameter_count"]);
+  return [tier, risk !== null && `risk ${figure(risk)}`, parameters !== null && `${count(parameters)} parameters`].filter(Boolean).join(", ");
+}
+
 function command(e: Event): string {
   const d = e.details ?? {};
-  const what = Object.hasOwn(operations, e.name) ? operations[e.name]! : `commanded ${words(e.name).toLowerCase()}`;
-  const blueprint = d["blueprint"] && e.name === "GERMINATE" ? ` of ${plain(d["blueprint"], 48)}` : "";
+  const what = wanted(e.name, d);
+  const blueprint = d["blueprint"] && e.name === "GERMINATE" ? ` of ${blueprintName(d["blueprint"], d)}` : "";
   const slot = d["slot"] && e.name === "GERMINATE" ? ` behind ${plain(d["slot"], 48)}` : "";
   const stalled = d["risk_reason"] === "validation_stalled" && d["stalled_epochs"] ? ` for ${plain(d["stalled_epochs"], 12)} epochs` : "";
   return `${who(e)} ${what}${blueprint}${slot}${because(d["risk_reason"] ?? d["reason"] ?? d["rationale"])}${stalled}`;
