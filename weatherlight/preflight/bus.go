@@ -39,7 +39,7 @@ func Bus(ctx context.Context, bus *oona.Client, set *settings.Settings) (admin.S
 		rights = hasRights(ctx, bus)
 	}
 	return server, []Check{
-		takes, clock(&server), rights.of(checkRights), judged(Eviction(server), "none").of(checkEviction), persistence(server),
+		takes, clock(&server), rights.of(checkRights), judged(eviction(server), "none").of(checkEviction), persistence(server),
 	}
 }
 

@@ -55,10 +55,10 @@ func checkSkew(server admin.Server) error {
 		server.Skew.Abs().Round(time.Millisecond), direction, maxSkew)
 }
 
-// Eviction refuses a bus that gives up keys for want of memory. With a bound and such a
+// eviction refuses a bus that gives up keys for want of memory. With a bound and such a
 // policy it gives up streams that are read yet, records of runs, and what keeps a replay
 // from being handled.
-func Eviction(server admin.Server) error {
+func eviction(server admin.Server) error {
 	if server.Evicts == "" {
 		return nil
 	}

@@ -36,7 +36,7 @@ func (r Running) Evicts(ctx context.Context) error {
 	if err != nil {
 		return nil //nolint:nilerr // no answer is another trouble
 	}
-	return Eviction(server)
+	return eviction(server)
 }
 
 // Unusable are the streams that cannot be written to, or be read by the group.

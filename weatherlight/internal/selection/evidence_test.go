@@ -44,7 +44,7 @@ func TestNobodyWaitsLongerThanItsStepForAList(t *testing.T) {
 	step, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 	defer cancel()
 	<-step.Done()
-	if _, err := selection.Candidates(step, "run", []int{16}); !errors.Is(err, ErrUnderWay) || errors.Is(err, context.DeadlineExceeded) {
+	if _, err := selection.Candidates(step, "run", []int{16}); !errors.Is(err, errUnderWay) || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("out of time: %v", err)
 	}
 	// It is made meanwhile, and stands in for a later one.

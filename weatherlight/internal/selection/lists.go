@@ -13,9 +13,9 @@ import (
 	"github.com/esper-lite/weatherlight/tezzeret"
 )
 
-// ErrUnderWay says that it is not known yet what fits a slot: to know it means to compile,
+// errUnderWay says that it is not known yet what fits a slot: to know it means to compile,
 // which is under way, or waits for its turn.
-var ErrUnderWay = errors.New("what fits the slot is being found out")
+var errUnderWay = errors.New("what fits the slot is being found out")
 
 const (
 	// prepareEvery is how often a list that nobody asks for is made anew.
@@ -178,11 +178,11 @@ func (l *lists) forget(may func(*shapeList) bool) bool {
 }
 
 // get is the list of a slot. The last one stands in for one that takes too long; without it,
-// who asks is told ErrUnderWay after a share of the step when there was none yet.
+// who asks is told errUnderWay after a share of the step when there was none yet.
 func (l *lists) get(ctx context.Context, run string, slot []int) ([]tamiyo.Candidate, error) {
 	known, done := l.make(run, slot, 0)
 	if known == nil {
-		return nil, ErrUnderWay
+		return nil, errUnderWay
 	}
 	last, stands, spare := l.last(ctx, known)
 	late := !wait(ctx, done, spare)
@@ -192,7 +192,7 @@ func (l *lists) get(ctx context.Context, run string, slot []int) ([]tamiyo.Candi
 	case l.ctx.Err() != nil:
 		return nil, l.ctx.Err()
 	case known.made.IsZero() && known.making == nil: // it was not its turn
-		return nil, ErrUnderWay
+		return nil, errUnderWay
 	case !late || known.making == nil:
 		return known.candidates, known.err
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -200,7 +200,7 @@ func (l *lists) get(ctx context.Context, run string, slot []int) ([]tamiyo.Candi
 	case stands:
 		return last, nil
 	case known.made.IsZero():
-		return nil, ErrUnderWay
+		return nil, errUnderWay
 	case ctx.Err() == nil: // it was made as the wait ended, and is being made anew
 		return known.candidates, known.err
 	default:

@@ -93,7 +93,7 @@ func (s *Selection) Permit(ctx context.Context, id string) error {
 // those that the forge can make for it and the library would serve, and for the
 // library's own slot what was imported besides. The list must not be changed. One that
 // was made within the last minute will do when it takes a good part of what is left until the
-// deadline to make it anew; ErrUnderWay when there was none yet.
+// deadline to make it anew; while there was none yet, that it is under way is an error.
 func (s *Selection) Candidates(ctx context.Context, run string, slot []int) ([]tamiyo.Candidate, error) {
 	return s.lists.get(ctx, run, slot)
 }
