@@ -102,7 +102,7 @@ func (s *subscriber) decide(t *delivery.Task, j *job, e entry.Entry, at verify.T
 	}
 	j.c, j.handler = s.c, handler
 	j.delivery = Delivery{
-		Stream: s.sub.Stream, ID: e.ID, Type: env.Kind, Payload: message,
+		Stream: s.sub.Stream, ID: e.ID, Type: env.Kind, Payload: message, Encoded: env.Payload,
 		Attributes: env.Attributes, Attempt: e.Attempt,
 		Published: at.Published(t.Stored), Issued: at.Issued(env.SignedAt(), t.Stored),
 	}

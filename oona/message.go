@@ -33,6 +33,7 @@ type Delivery struct {
 	Stream, ID string // where the entry lies
 	Type       leyline.BusMessageType
 	Payload    proto.Message
+	Encoded    []byte            // the payload as it came; nobody may change it
 	Attributes map[string]string // those that the publisher gave, beside the ones its client set
 	Attempt    int               // 1 for the first delivery within the group
 	Published  time.Time         // when Redis stored it, by the server's clock

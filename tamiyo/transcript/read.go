@@ -6,22 +6,19 @@ import (
 	"cmp"
 	"compress/flate"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"sync"
-	"time"
 
-	"github.com/esper-lite/weatherlight/leyline"
-	"github.com/esper-lite/weatherlight/telemetry"
+	"github.com/klauspost/compress/s2"
 )
 
-// Bounds of what is written and read.
+// Bounds of what is read.
 const (
-	maxText   = 60 << 10 // of a transcript as a text: an attribute may be somewhat longer
-	maxOpened = 8 << 20  // of what such a text may unfold to
+	maxOpened = 8 << 20 // of what such a text may unfold to
 	maxLine   = 1 << 20
 	maxLines  = 4 << 20
 )
@@ -42,84 +39,23 @@ func (e *LineError) Error() string { return fmt.Sprintf("line %d: %.300s", e.Lin
 
 func (e *LineError) Unwrap() error { return e.Err }
 
-// Writer writes transcripts, and keeps the large tables that it needs for that. It is safe
-// for concurrent use.
-type Writer struct{ pool sync.Pool }
-
-// Text is a transcript as it travels and is kept: one word.
-func (w *Writer) Text(t *Transcript) ([]byte, error) {
-	plain, err := json.Marshal((*plainTranscript)(t))
-	if err != nil {
-		return nil, fmt.Errorf("write transcript: %w", err)
-	}
-	text, err := w.pack(plain)
-	if err == nil && len(text) > maxText { // seldom, so that it may take longer
-		text, err = packedSmall(plain)
-	}
-	if err == nil && len(text) > maxText {
-		err = fmt.Errorf("%w: %d bytes, at most %d", errTooLarge, len(text), maxText)
-	}
-	return text, err
-}
-
-// pack packs with what the last one left.
-func (w *Writer) pack(plain []byte) ([]byte, error) {
-	press, known := w.pool.Get().(*flate.Writer)
-	if !known {
-		var err error
-		if press, err = flate.NewWriter(io.Discard, flate.BestSpeed); err != nil {
-			return nil, fmt.Errorf("write transcript: %w", err)
-		}
-	}
-	defer w.pool.Put(press)
-	return packed(press, plain)
-}
-
-func packed(press *flate.Writer, plain []byte) ([]byte, error) {
-	var text bytes.Buffer
-	press.Reset(&text)
-	_, err := press.Write(plain)
-	if err = errors.Join(err, press.Close()); err != nil {
-		return nil, fmt.Errorf("write transcript: %w", err)
-	}
-	return base64.RawStdEncoding.AppendEncode(nil, text.Bytes()), nil
-}
-
-func packedSmall(plain []byte) ([]byte, error) {
-	press, err := flate.NewWriter(io.Discard, flate.BestCompression)
-	if err != nil {
-		return nil, fmt.Errorf("write transcript: %w", err)
-	}
-	return packed(press, plain)
-}
-
-// plainTranscript is one as JSON.
-type plainTranscript Transcript
-
 // UnmarshalText reads what a Writer wrote.
 func (t *Transcript) UnmarshalText(text []byte) error {
 	if len(text) > maxLine {
 		return fmt.Errorf("%w: %d bytes, at most %d", errTooLarge, len(text), maxLine)
 	}
-	packed, err := base64.RawStdEncoding.DecodeString(string(text))
+	plain, err := opened(text)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errMalformed, err)
+		return err
 	}
-	plain, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), maxOpened+1))
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: %w", errMalformed, err)
-	case len(plain) > maxOpened:
-		return fmt.Errorf("%w: it unfolds to more than %d bytes", errTooLarge, maxOpened)
-	}
-	read := plainTranscript{}
-	if err := json.Unmarshal(plain, &read); err != nil {
+	read, err := parse(plain)
+	if err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	if read.Format != format {
 		return fmt.Errorf("%w: format %d, want %d", errMalformed, read.Format, format)
 	}
-	*t = Transcript(read)
+	*t = read
 	if _, err := t.state(); err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
@@ -129,23 +65,64 @@ func (t *Transcript) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Packet tells whoever collects telemetry of a decision on a run.
-func (w *Writer) Packet(r *Recording) (*leyline.TelemetryPacket, error) {
-	t, err := r.Transcript()
-	if err != nil {
-		return nil, err
+// opened is what a text holds.
+func opened(text []byte) ([]byte, error) {
+	packed, err := base64.RawStdEncoding.DecodeString(string(text))
+	if err != nil || len(packed) == 0 {
+		return nil, errors.Join(errMalformed, err)
 	}
-	text, err := w.Text(t)
-	if err != nil {
-		return nil, err
+	switch how, packed := packed[0], packed[1:]; how {
+	case packedFast:
+		size, err := s2.DecodedLen(packed)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errMalformed, err)
+		}
+		if size > maxOpened {
+			return nil, fmt.Errorf("%w: it unfolds to more than %d bytes", errTooLarge, maxOpened)
+		}
+		plain, err := s2.Decode(nil, packed)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errMalformed, err)
+		}
+		return plain, nil
+	case packedSmall:
+		plain, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), maxOpened+1))
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errMalformed, err)
+		}
+		if len(plain) > maxOpened {
+			return nil, fmt.Errorf("%w: it unfolds to more than %d bytes", errTooLarge, maxOpened)
+		}
+		return plain, nil
+	default:
+		return nil, fmt.Errorf("%w: packed in a way of another release", errMalformed)
 	}
-	run := r.state.Packet.GetTrainingRunId()
-	return telemetry.At("tamiyo", "recorded-"+t.Outcome.Record[:32], time.Unix(0, t.Now)).
-		Indicator("training_run_id", run).
-		Health(leyline.HealthStatus_HEALTH_STATUS_HEALTHY, "decision_recorded").
-		WithEvents(telemetry.Event("decision_recorded", leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO,
-			"training_run_id", run, "transcript", string(text))).
-		Build(), nil
+}
+
+// parse reads what appendTo wrote.
+func parse(plain []byte) (Transcript, error) {
+	head, rest, err := section(plain)
+	if err != nil {
+		return Transcript{}, err
+	}
+	var read fields
+	if err := json.Unmarshal(head, &read); err != nil {
+		return Transcript{}, err
+	}
+	read.Record, read.Packet, err = section(rest)
+	return Transcript(read), err
+}
+
+// fields are those of a transcript, without a text of their own.
+type fields Transcript
+
+func section(plain []byte) (first, rest []byte, err error) {
+	size, n := binary.Uvarint(plain)
+	if n <= 0 || size > uint64(len(plain)-n) {
+		return nil, nil, io.ErrUnexpectedEOF
+	}
+	end := n + int(size)
+	return plain[n:end:end], plain[end:], nil
 }
 
 // Run is what is recorded of one.

@@ -21,11 +21,11 @@ const format = 1
 
 // Transcript is one decision: what the controller was handed, and what came of it.
 type Transcript struct {
-	Format int             `json:"format"`
-	Now    int64           `json:"now_ns"`
-	Record json.RawMessage `json:"record"` // of the run before; null: nothing was known
-	Packet []byte          `json:"packet"`
-	Report *report         `json:"report,omitempty"` // nil: the trainer only reports
+	Format int     `json:"format"`
+	Now    int64   `json:"now_ns"`
+	Record []byte  `json:"-"` // of the run before, as JSON; null: nothing was known
+	Packet []byte  `json:"-"`
+	Report *report `json:"report,omitempty"` // nil: the trainer only reports
 
 	Settings settings          `json:"settings"`
 	Rules    map[string]string `json:"rules,omitempty"`
@@ -106,6 +106,9 @@ type Recording struct {
 	decision   tamiyo.Decision
 }
 
+// Came says how the report was encoded as it came: then it need not be encoded again.
+func (r *Recording) Came(packet []byte) { r.transcript.Packet = packet }
+
 // Decide has a controller decide, and listens to what it asks for.
 func Decide(
 	c *tamiyo.Controller, record *tamiyo.Record, state tamiyo.State, now time.Time,
@@ -170,8 +173,10 @@ func (r *Recording) Transcript() (*Transcript, error) {
 	if t.Record, err = json.Marshal(r.record); err != nil {
 		return nil, fmt.Errorf("write record down: %w", err)
 	}
-	if t.Packet, err = deterministic(r.state.Packet); err != nil {
-		return nil, err
+	if t.Packet == nil {
+		if t.Packet, err = deterministic(r.state.Packet); err != nil {
+			return nil, err
+		}
 	}
 	if s := r.state; s.Grows {
 		t.Report = &report{

@@ -99,7 +99,7 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	if decision.Ignored != "" && decision.Ignored != kasmina.IgnoredRepeated {
 		return nil, nil
 	}
-	return nil, r.evaluate(ctx, run, tamiyo.State{
+	return nil, r.evaluate(ctx, run, d.Encoded, tamiyo.State{
 		Packet: packet, Grows: grows, TrainerID: report.TrainerID, Number: report.Number,
 		HostLayers: report.HostLayers, Slots: report.Slots, Grafts: report.Grafts,
 		Patience: decision.Patience, Closed: decision.Closed, Held: decision.Held,
@@ -108,8 +108,8 @@ func (r *Room) State(ctx context.Context, d *oona.Delivery) ([]oona.Message, err
 	})
 }
 
-// evaluate lets the controller decide on a state.
-func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) error {
+// evaluate lets the controller decide on a state, of which encoded is the packet.
+func (r *Room) evaluate(ctx context.Context, run string, encoded []byte, state tamiyo.State) error {
 	permissions := permissions{ask: r.config.Permit, step: r.config.StepTimeout, known: make(map[string]error)}
 	_, err := r.control.Step(ctx, run, func(record *tamiyo.Record) (runrecord.Outcome[tamiyo.Record], error) {
 		begun := time.Now()
@@ -121,7 +121,7 @@ func (r *Room) evaluate(ctx context.Context, run string, state tamiyo.State) err
 		var left []leftOut
 		outcome := runrecord.Outcome[tamiyo.Record]{
 			Record: decision.Record, Stands: func() {
-				r.record(run, &decision, recording)
+				r.record(run, encoded, &decision, recording)
 				r.tell(ctx, run, decision.Packets, left, took)
 				if decision.Record != nil && state.Grows {
 					r.config.Prepare(run, inTurn(decision.Record, state.Slots))
@@ -166,10 +166,11 @@ func (r *Room) judge(
 
 // record offers what a decision was made from, so that it can be made again. It comes before what
 // is told of the decision is corrected.
-func (r *Room) record(run string, decision *tamiyo.Decision, recording *transcript.Recording) {
+func (r *Room) record(run string, encoded []byte, decision *tamiyo.Decision, recording *transcript.Recording) {
 	if decision.Record == nil || recording == nil {
 		return
 	}
+	recording.Came(encoded)
 	recorded, err := r.writer.Packet(recording)
 	if err != nil {
 		r.config.Logger.Warn("decision not recorded", "run", run, "error", err)
