@@ -19,11 +19,15 @@ func (e *evaluation) observeSeeds() {
 	for _, state := range e.state.Packet.GetSeedStates() {
 		e.observeSeed(state)
 	}
+	missed := func(s seed) bool { return s.awaited() || s.Seen != e.record.Evaluated }
+	if !slices.ContainsFunc(e.record.Seeds, missed) {
+		return
+	}
 	for _, s := range slices.Clone(e.record.Seeds) {
 		switch {
 		case s.awaited():
 			e.missGermination(s)
-		case s.Seen != e.record.Evaluated:
+		case missed(s):
 			e.missSeed(s)
 		}
 	}

@@ -17,7 +17,7 @@ type plan struct {
 	refusals   []rules.Finding   // of those that are not asked for again
 	considered []considered      // at all slots that were looked at
 	blueprints []rules.Blueprint // of all seeds that live or would be begun
-	known      map[string]Candidate
+	known      map[string]*Candidate
 
 	waits       bool   // the policy would not begin a seed now
 	unjudged    bool   // it was asked, and failed
@@ -319,9 +319,9 @@ func (p *plan) choose(best considered) {
 
 func (p *plan) know(id string, c Candidate) {
 	if p.known == nil {
-		p.known = make(map[string]Candidate)
+		p.known = make(map[string]*Candidate)
 	}
-	p.known[id] = c
+	p.known[id] = &c
 }
 
 // facts are what the rules look at.

@@ -210,12 +210,18 @@ func Bare(figures []Figure) []Figure {
 	return bare
 }
 
-// MetricPoints are the figures as packets carry them.
+// MetricPoints are the figures as packets carry them. Those with the same labels share these:
+// nobody may change them.
 func MetricPoints(figures []Figure) []*leyline.MetricPoint {
 	points := make([]*leyline.MetricPoint, 0, len(figures))
+	var last Point
+	var labelled map[string]string // as the last one is
 	for _, figure := range figures {
 		for p := range figure.Points() {
-			points = append(points, &leyline.MetricPoint{Name: p.Name, Value: p.Value, Unit: p.Unit, Attributes: p.attributes()})
+			if p.labels != last.labels || !slices.Equal(p.texts, last.texts) {
+				last, labelled = p, p.attributes()
+			}
+			points = append(points, &leyline.MetricPoint{Name: p.Name, Value: p.Value, Unit: p.Unit, Attributes: labelled})
 		}
 	}
 	return points

@@ -206,8 +206,11 @@ func outcomeOf(d tamiyo.Decision) (o outcome, err error) {
 		o.Reports = append(o.Reports, write(report))
 	}
 	told := sha256.New()
+	var text []byte
 	for _, packet := range d.Packets {
-		_, _ = told.Write(write(packet)) // never fails
+		text, err = leyline.Append(slices.Grow(text[:0], 2<<10), packet)
+		_, _ = told.Write(text) // never fails
+		failures = append(failures, err)
 	}
 	o.Telemetry, o.Record = hex.EncodeToString(told.Sum(nil)), digest(record)
 	return o, errors.Join(failures...)
