@@ -2,7 +2,6 @@ package tamiyo
 
 import (
 	"cmp"
-	"slices"
 
 	"github.com/esper-lite/weatherlight/tamiyo/internal/rules"
 )
@@ -29,8 +28,8 @@ type steerer struct{ *evaluation }
 
 // steerSeeds gives each living seed at most one command.
 func (e steerer) steerSeeds() {
-	for _, s := range slices.Clone(e.record.Seeds) {
-		if !s.Ended && !s.awaited() {
+	for i := range e.record.Seeds { // what is put back keeps its place
+		if s := e.record.Seeds[i]; !s.Ended && !s.awaited() {
 			e.record.put(e.steer(s))
 		}
 	}

@@ -49,7 +49,7 @@ func (t *Transcript) decide(hears weighed) (decision tamiyo.Decision, err error)
 		state.Blueprint = p.blueprint
 	}
 	decision = tamiyo.NewController(config).Decide(record, state, time.Unix(0, t.Now), candidates)
-	now, err := outcomeOf(decision)
+	now, err := outcomeOf(decision, new([]byte))
 	if err != nil {
 		return tamiyo.Decision{}, err
 	}

@@ -167,7 +167,10 @@ func Decide(
 }
 
 // Transcript is what was recorded.
-func (r *Recording) Transcript() (*Transcript, error) {
+func (r *Recording) Transcript() (*Transcript, error) { return r.written(new([]byte)) }
+
+// written is the transcript; the room is for what is only counted.
+func (r *Recording) written(room *[]byte) (*Transcript, error) {
 	t := &r.transcript
 	var err error
 	if t.Record, err = json.Marshal(r.record); err != nil {
@@ -184,11 +187,11 @@ func (r *Recording) Transcript() (*Transcript, error) {
 			Gone: r.gone, Held: s.Held, Dead: r.dead, Patience: s.Patience,
 		}
 	}
-	t.Outcome, err = outcomeOf(r.decision)
+	t.Outcome, err = outcomeOf(r.decision, room)
 	return t, err
 }
 
-func outcomeOf(d tamiyo.Decision) (o outcome, err error) {
+func outcomeOf(d tamiyo.Decision, room *[]byte) (o outcome, err error) {
 	record, err := json.Marshal(d.Record)
 	if err != nil {
 		return outcome{}, fmt.Errorf("write record down: %w", err)
@@ -206,10 +209,9 @@ func outcomeOf(d tamiyo.Decision) (o outcome, err error) {
 		o.Reports = append(o.Reports, write(report))
 	}
 	told := sha256.New()
-	var text []byte
 	for _, packet := range d.Packets {
-		text, err = leyline.Append(slices.Grow(text[:0], 2<<10), packet)
-		_, _ = told.Write(text) // never fails
+		*room, err = leyline.Append((*room)[:0], packet)
+		_, _ = told.Write(*room) // never fails
 		failures = append(failures, err)
 	}
 	o.Telemetry, o.Record = hex.EncodeToString(told.Sum(nil)), digest(record)

@@ -211,7 +211,7 @@ func reread(t rapid.TB, recording *Recording) *Transcript {
 }
 
 func digestOf(t *rapid.T, d tamiyo.Decision) string {
-	o, err := outcomeOf(d)
+	o, err := outcomeOf(d, new([]byte))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,12 +94,12 @@ func (t *Transcript) appendTo(to []byte) ([]byte, error) {
 
 // Packet tells whoever collects telemetry of a decision on a run.
 func (w *Writer) Packet(r *Recording) (*leyline.TelemetryPacket, error) {
-	t, err := r.Transcript()
+	d := w.desk()
+	defer w.pool.Put(d)
+	t, err := r.written(&d.plain)
 	if err != nil {
 		return nil, err
 	}
-	d := w.desk()
-	defer w.pool.Put(d)
 	if err := d.write(t); err != nil {
 		return nil, err
 	}
