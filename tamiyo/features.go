@@ -40,7 +40,7 @@ func (f features) set(column int, value float64) {
 // ofCandidate are those of a blueprint that is considered for a slot.
 func (e planner) ofCandidate(c considered) features {
 	row := e.ofSlot(c.slot)
-	row.blueprint(c.candidate, e.state.Slots[c.slot])
+	row.blueprint(&c.candidate, e.state.Slots[c.slot])
 	row.set(13, c.cost)
 	row.set(22, float64(c.setbacks))
 	row.set(FeatureWorth, c.worth)
@@ -68,7 +68,7 @@ func (e planner) ofSlot(name string) features {
 	return row
 }
 
-func (f features) blueprint(c Candidate, shape []int) {
+func (f features) blueprint(c *Candidate, shape []int) {
 	f.set(10, math.Log10(1+float64(max(c.ParameterCount, 0))))
 	f.set(11, math.Log10(1+float64(max(c.MultiplyAdds, 0))))
 	f.set(12, capacity(float64(c.ParameterCount), shape))

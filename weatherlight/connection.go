@@ -57,7 +57,7 @@ func connectBus(ctx context.Context, f *foundation, box *outbox.Outbox) (*connec
 	}
 	c.durable = telemetryqueue.Durable{Outbox: box, Route: c.route, Logger: f.logger}
 	c.telemetry = telemetryqueue.New(telemetryqueue.Config{
-		Publish: c.bus.PublishTelemetry, Keep: c.durable.Keep, Logger: f.logger,
+		Publish: c.bus.Publish, Keep: c.durable.Keep, Logger: f.logger,
 	})
 	return c, nil
 }

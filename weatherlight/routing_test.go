@@ -81,7 +81,7 @@ func TestEachPriorityReachesItsStream(t *testing.T) {
 	for name, url := range map[string]string{"redis": redis.URL, "embedded": embedded.URL()} {
 		t.Run(name, func(t *testing.T) {
 			bus := connect(t, url, "peer")
-			queue := telemetryqueue.New(telemetryqueue.Config{Publish: bus.PublishTelemetry})
+			queue := telemetryqueue.New(telemetryqueue.Config{Publish: bus.Publish})
 			rows, want := routes(), map[string]string{}
 			for _, row := range rows {
 				queue.Offer(row.packet)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/esper-lite/weatherlight/internal/redistest"
 	"github.com/esper-lite/weatherlight/leyline"
+	"github.com/esper-lite/weatherlight/oona"
 	"github.com/esper-lite/weatherlight/supervise"
 	"github.com/esper-lite/weatherlight/telemetry"
 	"github.com/esper-lite/weatherlight/weatherlight/internal/status"
@@ -122,7 +123,7 @@ func TestLastWordIsSaidBehindALongQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.telemetry = telemetryqueue.New(telemetryqueue.Config{
-		Publish: func(ctx context.Context, _ *leyline.TelemetryPacket, _ leyline.MessagePriority) error {
+		Publish: func(ctx context.Context, _ ...oona.Message) error {
 			<-ctx.Done()
 			return ctx.Err()
 		},

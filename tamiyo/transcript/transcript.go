@@ -210,7 +210,7 @@ func outcomeOf(d tamiyo.Decision, room *[]byte) (o outcome, err error) {
 	}
 	told := sha256.New()
 	for _, packet := range d.Packets {
-		*room, err = leyline.Append((*room)[:0], packet)
+		*room, err = proto.MarshalOptions{Deterministic: true}.MarshalAppend((*room)[:0], packet)
 		_, _ = told.Write(*room) // never fails
 		failures = append(failures, err)
 	}

@@ -7,6 +7,7 @@
 package telemetryqueue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,12 +29,15 @@ const (
 	queueSize = 1024
 	// retryPause is the pause between attempts while the bus is down.
 	retryPause = 500 * time.Millisecond
+	// batchSize bounds the packets that go to the bus at once: one by one, each would wait for the
+	// bus, and a run that is decided on often would fill the queue.
+	batchSize = 64
 )
 
 // Config says where packets go.
 type Config struct {
-	// Publish sends a packet to the bus.
-	Publish func(context.Context, *leyline.TelemetryPacket, leyline.MessagePriority) error
+	// Publish sends packets to the bus, as (*oona.Client).Publish does.
+	Publish func(context.Context, ...oona.Message) error
 	// Keep keeps a packet on disk until the bus has it; false means that there is no room.
 	Keep   func(*leyline.TelemetryPacket) bool
 	Logger *slog.Logger
@@ -46,9 +50,9 @@ type Queue struct {
 	config  Config
 	packets chan *leyline.TelemetryPacket
 
-	// pending is the packet in hand: it survives a restart of the worker.
-	pending *leyline.TelemetryPacket
-	since   atomic.Pointer[time.Time] // since when it is in hand; nil: none is
+	// pending are the packets in hand: they survive a restart of the worker.
+	pending []*leyline.TelemetryPacket
+	since   atomic.Pointer[time.Time] // since when they are in hand; nil: none is
 
 	dropped        atomic.Int64
 	droppedOfSeeds atomic.Int64 // among the dropped
@@ -128,7 +132,7 @@ func (q *Queue) refuse(packet *leyline.TelemetryPacket, err error) {
 // stopped.
 func (q *Queue) Run(ctx context.Context) error {
 	for {
-		if q.pending == nil {
+		if len(q.pending) == 0 {
 			select {
 			case <-ctx.Done():
 				return nil
@@ -142,18 +146,30 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 }
 
-// take takes a packet in hand, or lets go of the one in hand.
+// take takes a packet in hand, with those that wait behind it.
 func (q *Queue) take(packet *leyline.TelemetryPacket) {
-	q.pending = packet
-	if packet == nil {
-		q.since.Store(nil)
-		return
-	}
 	now := time.Now()
 	q.since.Store(&now)
+	for q.pending = append(q.pending, packet); len(q.pending) < batchSize; {
+		select {
+		case packet := <-q.packets:
+			q.pending = append(q.pending, packet)
+		default:
+			return
+		}
+	}
 }
 
-// InHand is since when a packet is being published, zero when none is.
+// keep lets go of the packets in hand, but for some of them.
+func (q *Queue) keep(left []*leyline.TelemetryPacket) {
+	clear(q.pending[len(left):])
+	q.pending = left
+	if len(left) == 0 {
+		q.since.Store(nil)
+	}
+}
+
+// InHand is since when packets are being published, zero when none is.
 func (q *Queue) InHand() time.Time {
 	if since := q.since.Load(); since != nil {
 		return *since
@@ -165,7 +181,7 @@ func (q *Queue) InHand() time.Time {
 // ctx is done.
 func (q *Queue) Flush(ctx context.Context) error {
 	for {
-		if q.pending == nil {
+		if len(q.pending) == 0 {
 			select {
 			case packet := <-q.packets:
 				q.take(packet)
@@ -179,26 +195,57 @@ func (q *Queue) Flush(ctx context.Context) error {
 	}
 }
 
-// deliverPending publishes the packet in hand. It returns an error, and keeps
-// the packet, only when the bus cannot be reached: a packet that the bus
-// refuses for its own sake would be refused again.
-func (q *Queue) deliverPending(ctx context.Context) error {
-	priority := telemetry.Priority(q.pending)
-	err := q.config.Publish(ctx, q.pending, priority)
-	if errors.Is(err, oona.ErrUnavailable) || ctx.Err() != nil && err != nil {
-		return err
+// deliverPending publishes the packets in hand. It returns an error, and keeps
+// those of which it is one, only when the bus cannot be reached: a packet that the
+// bus refuses for its own sake would be refused again.
+func (q *Queue) deliverPending(ctx context.Context) (failure error) {
+	messages := make([]oona.Message, len(q.pending))
+	for i, packet := range q.pending {
+		messages[i] = oona.Message{Payload: packet, Priority: telemetry.Priority(packet)}
 	}
-	if underPressure(err) && priority >= leyline.MessagePriority_MESSAGE_PRIORITY_HIGH && q.config.Keep(q.pending) {
-		q.take(nil) // An alarm is late then, but not lost.
-		return nil
+	failures := byMessage(q.config.Publish(ctx, messages...), len(messages))
+	left := q.pending[:0]
+	for i, packet := range q.pending {
+		err := failures[i]
+		if errors.Is(err, oona.ErrUnavailable) || ctx.Err() != nil && err != nil {
+			left, failure = append(left, packet), err
+			continue
+		}
+		q.settle(packet, messages[i].Priority, err)
 	}
-	if err != nil {
-		q.refuse(q.pending, err)
-	} else {
+	q.keep(left)
+	return failure
+}
+
+// settle notes what became of a packet that the bus has answered.
+func (q *Queue) settle(packet *leyline.TelemetryPacket, priority leyline.MessagePriority, err error) {
+	switch {
+	case err == nil:
 		q.byPriority[priority].Add(1)
+	case underPressure(err) && priority >= leyline.MessagePriority_MESSAGE_PRIORITY_HIGH && q.config.Keep(packet):
+		// An alarm is late then, but not lost.
+	default:
+		q.refuse(packet, err)
 	}
-	q.take(nil)
-	return nil
+}
+
+// byMessage is what became of each message: an error that names none is that of all.
+func byMessage(err error, messages int) []error {
+	failures := make([]error, messages)
+	all := []error{err}
+	if joined, is := err.(interface{ Unwrap() []error }); is {
+		all = joined.Unwrap()
+	}
+	for _, single := range all {
+		if refused, is := errors.AsType[*oona.PublishError](single); is {
+			failures[refused.Index] = single
+			continue
+		}
+		for i := range failures {
+			failures[i] = cmp.Or(failures[i], single)
+		}
+	}
+	return failures
 }
 
 // underPressure says that the bus has no room now for what it would else take.

@@ -36,7 +36,6 @@ func (b *fakeBus) set(down bool) {
 func (b *fakeBus) take(ctx context.Context, id string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.tries++
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", oona.ErrUnavailable, ctx.Err())
 	}
@@ -56,8 +55,18 @@ func (b *fakeBus) ids() []string {
 	return append([]string(nil), b.taken...)
 }
 
-func (b *fakeBus) publish(ctx context.Context, packet *leyline.TelemetryPacket, _ leyline.MessagePriority) error {
-	return b.take(ctx, packet.GetPacketId())
+func (b *fakeBus) publish(ctx context.Context, messages ...oona.Message) error {
+	b.mu.Lock()
+	b.tries++
+	b.mu.Unlock()
+	var failed []error
+	for i, message := range messages {
+		packet, _ := message.Payload.(*leyline.TelemetryPacket)
+		if err := b.take(ctx, packet.GetPacketId()); err != nil {
+			failed = append(failed, &oona.PublishError{Index: i, Err: err})
+		}
+	}
+	return errors.Join(failed...)
 }
 
 func newTestQueue(bus *fakeBus) *Queue {
@@ -209,13 +218,49 @@ func TestPublishedPacketsAreCountedByPriority(t *testing.T) {
 	}
 }
 
+// What is told while the bus is asked goes out with the next question, not one by one.
+func TestPacketsGoOutTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := &fakeBus{refused: map[string]error{"p0070": oona.ErrTooLarge}}
+		queue := newTestQueue(bus)
+		ids := numbered(4 * batchSize)
+		offerAll(queue, ids)
+		stop := run(t, queue)
+		synctest.Wait()
+		stop()
+		want := slices.DeleteFunc(ids, func(id string) bool { return id == "p0070" })
+		if diff := cmp.Diff(want, bus.ids()); diff != "" || bus.tries != 4 || queue.failed.Load() != 1 {
+			t.Errorf("%d questions, %d refused, published (-want +got): %s", bus.tries, queue.failed.Load(), diff)
+		}
+	})
+}
+
+// A packet that the bus lost on the way goes again, alone: the others are there.
+func TestPacketsOfABatchThatAreThereDoNotGoAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := &fakeBus{refused: map[string]error{"p0001": oona.ErrUnavailable}}
+		queue := newTestQueue(bus)
+		offerAll(queue, numbered(3))
+		stop := run(t, queue)
+		synctest.Wait()
+		bus.mu.Lock()
+		bus.refused = nil
+		bus.mu.Unlock()
+		time.Sleep(2 * retryPause)
+		stop()
+		if diff := cmp.Diff([]string{"p0000", "p0002", "p0001"}, bus.ids()); diff != "" {
+			t.Error("published (-want +got):", diff)
+		}
+	})
+}
+
 // An alarm that the bus has no room for is late, not lost; what is not urgent is
 // dropped and counted.
 func TestAlarmThatIsRefusedForLackOfRoomIsSetAside(t *testing.T) {
 	for _, refusal := range []error{oona.ErrRateLimited, oona.ErrOverloaded} {
 		var kept []string
 		queue := New(Config{
-			Publish: func(context.Context, *leyline.TelemetryPacket, leyline.MessagePriority) error { return refusal },
+			Publish: func(context.Context, ...oona.Message) error { return refusal },
 			Keep: func(packet *leyline.TelemetryPacket) bool {
 				kept = append(kept, packet.GetPacketId())
 				return true
