@@ -49,6 +49,9 @@ func clientOption(cfg Config) (rueidis.ClientOption, error) {
 	option.DisableCache = true
 	option.ReadBufferEachConn, option.WriteBufferEachConn = connectionBuffer, connectionBuffer
 	option.RingScaleEachConn = connectionRing
+	// One connection for all that blocks nothing: what is asked at once travels in one write, which
+	// spares both ends more than several connections gain.
+	option.PipelineMultiplex = -1
 	// Errors come back at once: who retries, and when, is decided here.
 	option.DisableRetry = true
 	option.BlockingPoolSize = blockingConnections
