@@ -34,8 +34,6 @@ func (b *fakeBus) set(down bool) {
 }
 
 func (b *fakeBus) take(ctx context.Context, id string) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", oona.ErrUnavailable, ctx.Err())
 	}
@@ -56,9 +54,9 @@ func (b *fakeBus) ids() []string {
 }
 
 func (b *fakeBus) publish(ctx context.Context, messages ...oona.Message) error {
-	b.mu.Lock()
+	b.mu.Lock() // it does not come back in the middle of a pipeline
+	defer b.mu.Unlock()
 	b.tries++
-	b.mu.Unlock()
 	var failed []error
 	for i, message := range messages {
 		packet, _ := message.Payload.(*leyline.TelemetryPacket)
