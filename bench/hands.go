@@ -30,6 +30,14 @@ func handsRows() []row {
 // measureHands looks at 100 runs that report each second, with a service and a Nissa: once by
 // esperctl status, and for a while by esperctl top.
 func measureHands(ctx context.Context, b *bench) (err error) {
+	folder := filepath.Join(b.folder, "hands")
+	bus, err := startRedis(ctx, folder) // with nothing on it that other rows left
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, bus.quit()) }()
+	own := *b
+	own.redis, b = bus, &own
 	i := &ingestion{bench: b}
 	if i.keyring, err = signing.NewKeyring(secret); err != nil {
 		return err
@@ -38,7 +46,6 @@ func measureHands(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	defer i.client.Close()
-	folder := filepath.Join(b.folder, "hands")
 	if i.nissa, err = b.startNissa(ctx, filepath.Join(folder, "nissa")); err != nil {
 		return err
 	}
