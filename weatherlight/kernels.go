@@ -70,6 +70,7 @@ func (k *kernels) scrubber(ours func() bool) maintenance.Scrubber {
 	return maintenance.Scrubber{
 		Ours: ours, Interval: set.ScrubInterval, Logger: k.logger,
 		Scrub: func(ctx context.Context) (urza.Scrubbed, error) {
+			defer debug.FreeOSMemory() // a pass reads the whole library, and the next one is hours away
 			return k.library.Scrub(ctx, int64(set.ScrubBytesPerSecond))
 		},
 	}
