@@ -245,7 +245,7 @@ func answerOf(answers [][]float32, err error, whole bool) answer {
 // lacks says that it is no answer to that many rows.
 func (a *answer) lacks(rows int) bool {
 	told := len(a.Rows)
-	if a.Of > 0 {
+	if a.Of != 0 || a.Best != 0 {
 		if told != 1 || a.Best < 0 || a.Best >= a.Of {
 			return true
 		}

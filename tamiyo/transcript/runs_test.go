@@ -140,3 +140,35 @@ func TestReadRunsRefusesWhatIsNoExport(t *testing.T) {
 		t.Error("a line without an end is read")
 	}
 }
+
+// Whoever made an export may have written anything into it.
+func TestAnswerAtNoPlaceIsNone(t *testing.T) {
+	t.Parallel()
+	controller := tamiyo.NewController(tamiyo.Config{
+		Patience: 1, Policies: func() (active, shadow tamiyo.Policy) { return unwilling("a"), nil },
+	})
+	var record *tamiyo.Record
+	asked := false
+	for n := range 4 {
+		state := tamiyo.State{
+			Packet: &leyline.SystemStatePacket{TrainingRunId: "r", CurrentEpoch: uint32(n), ValidationLoss: 1, PacketId: fmt.Sprint(n)},
+			Grows:  true, TrainerID: "t", Number: uint64(n) + 1, HostLayers: []string{"fc"}, Slots: map[string][]int{"fc": {16}},
+		}
+		decision, recording := Decide(controller, record, state, time.Unix(int64(1_800_000_000+n), 0), bearable)
+		record = decision.Record
+		for _, place := range []int{-1, 1, 1000} {
+			read := reread(t, recording)
+			if read.Policies[0] == nil || len(read.Policies[0].Answers) == 0 {
+				continue
+			}
+			asked = true
+			read.Policies[0].Answers[0].Best, read.Policies[0].Answers[0].Of = place, 0
+			if _, err := read.Decide(nil); !errors.As(err, new(*difference)) {
+				t.Errorf("answers at place %d: %v", place, err)
+			}
+		}
+	}
+	if !asked {
+		t.Error("no policy was asked")
+	}
+}
