@@ -53,7 +53,7 @@
 // (order_without_effect). A number never means two things. Every number is above
 // the record's last and the highest that the trainer has read, so that a record
 // that was lost goes on where the trainer is: its seeds and a halt are rebuilt from
-// the report, embargoes, pauses and evidence begin anew. What a trainer lists and nobody
+// the report, embargoes and evidence begin anew. What a trainer lists and nobody
 // ordered is dropped; a seed that goes where it was not ordered is culled.
 //
 // A run is led by one trainer. Another takes it over when it resumes the leader's

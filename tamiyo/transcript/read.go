@@ -19,6 +19,7 @@ import (
 // Bounds of what is read.
 const (
 	maxOpened = 8 << 20 // of what such a text may unfold to
+	maxFold   = 1100    // and by how much: deflate can do 1,032 to 1, and S2 as much as anybody likes
 	maxLine   = 1 << 20
 	maxLines  = 4 << 20
 )
@@ -71,14 +72,15 @@ func opened(text []byte) ([]byte, error) {
 	if err != nil || len(packed) == 0 {
 		return nil, errors.Join(errMalformed, err)
 	}
+	most := mostOf(packed)
 	switch how, packed := packed[0], packed[1:]; how {
 	case packedFast:
 		size, err := s2.DecodedLen(packed)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errMalformed, err)
 		}
-		if size > maxOpened {
-			return nil, fmt.Errorf("%w: it unfolds to more than %d bytes", errTooLarge, maxOpened)
+		if size > most {
+			return nil, fmt.Errorf("%w: it unfolds to more than %d bytes", errTooLarge, most)
 		}
 		plain, err := s2.Decode(nil, packed)
 		if err != nil {
@@ -86,18 +88,22 @@ func opened(text []byte) ([]byte, error) {
 		}
 		return plain, nil
 	case packedSmall:
-		plain, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), maxOpened+1))
+		plain, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), int64(most)+1))
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errMalformed, err)
 		}
-		if len(plain) > maxOpened {
-			return nil, fmt.Errorf("%w: it unfolds to more than %d bytes", errTooLarge, maxOpened)
+		if len(plain) > most {
+			return nil, fmt.Errorf("%w: it unfolds to more than %d bytes", errTooLarge, most)
 		}
 		return plain, nil
 	default:
 		return nil, fmt.Errorf("%w: packed in a way of another release", errMalformed)
 	}
 }
+
+// mostOf is what something packed may unfold to, so that the memory that an export takes is bounded
+// by its size.
+func mostOf(packed []byte) int { return min(maxOpened, maxFold*len(packed)) }
 
 // parse reads what appendTo wrote.
 func parse(plain []byte) (Transcript, error) {

@@ -1,12 +1,18 @@
 package transcript
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/s2"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/esper-lite/weatherlight/leyline"
 	"github.com/esper-lite/weatherlight/tamiyo"
@@ -170,5 +176,51 @@ func TestAnswerAtNoPlaceIsNone(t *testing.T) {
 	}
 	if !asked {
 		t.Error("no policy was asked")
+	}
+}
+
+// A small export must not take the memory of a large one.
+func TestTextThatUnfoldsToFarMoreIsRefused(t *testing.T) {
+	t.Parallel()
+	bomb := *stalledRun(t, 6).Decisions[0]
+	bomb.Packet = bytes.Repeat([]byte{0xb8, 0x3e, 1}, maxOpened/4) // a field that nobody knows, over and over
+	plain, err := bomb.appendTo(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, err := deflated(nil, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for how, packed := range map[string][]byte{"S2": append([]byte{packedFast}, s2.EncodeBest(nil, plain)...), "deflate": small} {
+		text := base64.RawStdEncoding.AppendEncode(nil, packed)
+		err := new(Transcript).UnmarshalText(text)
+		if refused := errors.Is(err, errTooLarge); refused != (len(plain) > maxFold*len(packed)) || how == "S2" && !refused {
+			t.Errorf("%s: %d bytes of %d: %v", how, len(text), len(plain), err)
+		}
+	}
+}
+
+// What is told of a decision can be read by whoever gets it: one line that cannot be read spoils an export.
+func TestWhatIsWrittenCanBeRead(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{maxOpened - 1<<20, maxOpened + 1<<20} {
+		large := *stalledRun(t, 6).Decisions[0]
+		same := make([]byte, 16<<10)
+		_, _ = rand.NewChaCha8([32]byte{}).Read(same) // never fails
+		large.Packet = nil
+		for len(large.Packet) < size { // fields that nobody knows
+			large.Packet = protowire.AppendBytes(protowire.AppendTag(large.Packet, 999, protowire.BytesType), same)
+		}
+		text, err := new(Writer).Text(&large)
+		if err != nil {
+			if !errors.Is(err, errTooLarge) || size < maxOpened {
+				t.Errorf("%d bytes: %v", size, err)
+			}
+			continue
+		}
+		if err := new(Transcript).UnmarshalText(text); err != nil {
+			t.Errorf("written are %d bytes as %d, and then: %v", size, len(text), err)
+		}
 	}
 }

@@ -65,6 +65,9 @@ func (d *desk) write(t *Transcript) (err error) {
 	if size := base64.RawStdEncoding.EncodedLen(len(d.packed)); size > maxText {
 		return fmt.Errorf("%w: %d bytes, at most %d", errTooLarge, size, maxText)
 	}
+	if most := mostOf(d.packed); len(d.plain) > most { // nobody could read it, nor the export that it is in
+		return fmt.Errorf("%w: it unfolds to %d bytes, at most %d", errTooLarge, len(d.plain), most)
+	}
 	d.text = base64.RawStdEncoding.AppendEncode(d.text, d.packed)
 	return nil
 }
