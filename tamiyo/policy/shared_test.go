@@ -2,12 +2,15 @@ package policy
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/esper-lite/weatherlight/tamiyo/policy/inspect"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/journal"
 	"github.com/esper-lite/weatherlight/tamiyo/policy/network"
+	"github.com/esper-lite/weatherlight/tamiyo/policy/payloads"
 )
 
 // A fleet whose library has lost a payload agrees on what is in force all the same.
@@ -35,6 +38,34 @@ func TestForceIsLearntWithoutAPayloadThatIsNowhere(t *testing.T) {
 		t.Error(err)
 	}
 	want(t, other, "", "v1")
+}
+
+// A payload that has rotted decides nothing, and is had from the others.
+func TestPayloadThatHasRottedIsFetchedAnew(t *testing.T) {
+	shelf, clock, dir := new(shelf), &clock{time.Now().Add(-time.Minute)}, t.TempDir()
+	store := openStore(t, Config{Dir: dir, Fetch: shelf.fetch, Share: shelf.share})
+	first, other := networkOf(t, 1, network.Features), networkOf(t, 2, network.Features)
+	digest := payloads.Digest(first)
+	clock.take(t, store, "v1", first)
+	if err := payloads.Keep(dir, digest, other); err != nil { // a network, and another one
+		t.Fatal(err)
+	}
+	kept, err := inspect.Folder(dir)
+	if err != nil || len(kept) != 1 || inspect.Usable(dir, kept[0]) == nil {
+		t.Errorf("it can decide: %v, %v", kept, err)
+	}
+	shared := shelf.payloads
+	shelf.payloads = nil
+	wantRejected(t, clock.act(t, store, journal.ToShadow, first), ReasonMissing)
+	want(t, store, "", "")
+	shelf.payloads = shared
+	if err := clock.act(t, store, journal.ToShadow, first); err != nil {
+		t.Fatal(err)
+	}
+	want(t, store, "", "v1")
+	if healed, err := payloads.Read(dir, digest, 1<<20); err != nil || !slices.Equal(healed, first) {
+		t.Errorf("%d bytes lie there, %v", len(healed), err)
+	}
 }
 
 // Who keeps payloads for all removes old ones, and an earlier release shared those in force alone.

@@ -29,9 +29,16 @@ func Digest(payload []byte) string {
 
 func path(dir, digest string) string { return filepath.Join(Folder(dir), digest) }
 
-// Read reads the payload of a digest, of at most limit bytes.
+// Read reads the payload of a digest, of at most limit bytes. One that has rotted is an error.
 func Read(dir, digest string, limit int64) ([]byte, error) {
-	return regularfile.Read(path(dir, digest), limit)
+	payload, err := regularfile.Read(path(dir, digest), limit)
+	if err != nil {
+		return nil, err
+	}
+	if is := Digest(payload); is != digest {
+		return nil, fmt.Errorf("policy payload %s holds what has the digest %s", path(dir, digest), is)
+	}
+	return payload, nil
 }
 
 // Keep writes over a file of the same digest too: the old one may have
