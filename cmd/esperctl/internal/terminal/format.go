@@ -19,10 +19,11 @@ const (
 	// plainWidth is that of a table which is not shown on a terminal, and leastWidth of any.
 	plainWidth = 80
 	leastWidth = 40
-	// leastName is how narrow a column may become, gap what is between two, and leastProse how
-	// narrow the last one becomes before others do.
+	// leastName is how narrow a column may become, gap what is between two, leastWord what most
+	// words have room in, and leastProse how narrow the last one becomes before others do.
 	leastName  = 8
 	gap        = 2
+	leastWord  = 12
 	leastProse = 24
 )
 
@@ -79,7 +80,7 @@ func Table(out io.Writer, wide bool, rows func(io.Writer)) error {
 	widths := columnWidths(table)
 	if !wide {
 		most = width(out)
-		fit(widths, keys(table, len(widths)), most)
+		fit(widths, keys(table, widths), most)
 	}
 	for _, row := range table {
 		var text string
@@ -172,66 +173,85 @@ func columnWidths(table [][]string) (widths []int) {
 	return widths
 }
 
-// column is how a column is cut: like any, when nothing else is left to cut, or never.
+// column is how a column is cut: like any, after those, when nothing else is left to cut, or never.
 type column int
 
 const (
 	plain column = iota
 	name
+	word
 	id
 )
 
 // keys says how each column is cut.
-func keys(table [][]string, columns int) []column {
+func keys(table [][]string, widths []int) []column {
 	at := slices.IndexFunc(table, func(row []string) bool { return len(row) > 1 })
 	if at < 0 {
 		return nil
 	}
-	found := make([]column, columns)
+	found := make([]column, len(widths))
 	for i, head := range table[at] {
 		switch {
 		case head == "ID":
 			found[i] = id
 		case head == "SEED" && i < 2: // the table is of seeds
 			found[i] = name
+		case widths[i] <= leastWord:
+			found[i] = word
 		}
 	}
 	return found
 }
 
-// widestOf is the widest of some columns but the last, or the last when none of them is wide.
-func widestOf(widths []int, of func(int) bool) int {
-	last := len(widths) - 1
-	widest := last
-	for i, width := range widths[:last] {
-		if of(i) && width > leastName && (widest == last || width > widths[widest]) {
-			widest = i
-		}
-	}
-	return widest
-}
-
-// fit takes what is too much from the last column, which is prose, until it is short, and then
-// from the widest, from names last.
+// fit takes what is too much from one column after the other.
 func fit(widths []int, key []column, most int) {
 	total := gap * max(len(widths)-1, 0)
 	for _, width := range widths {
 		total += width
 	}
-	last := len(widths) - 1
 	for ; total > most; total-- {
-		widest := last
-		if widths[last] <= leastProse {
-			widest = widestOf(widths, func(i int) bool { return key[i] == plain })
-		}
-		if widths[widest] <= leastName {
-			widest = widestOf(widths, func(i int) bool { return key[i] == name })
-		}
-		if widths[widest] <= leastName {
+		next := toCut(widths, key)
+		if next < 0 {
 			return
 		}
-		widths[widest]--
+		widths[next]--
 	}
+}
+
+// toCut is the column that is cut next, or -1: the last one, which is prose, until it is short, then
+// the widest of the others, names after those and words after names.
+func toCut(widths []int, key []column) int {
+	last := len(widths) - 1
+	if last < 0 || widths[last] > leastProse {
+		return last
+	}
+	if at := widest(widths[:last], key, plain); at >= 0 {
+		return at
+	}
+	if widths[last] > leastWord {
+		return last
+	}
+	if at := widest(widths[:last], key, name); at >= 0 {
+		return at
+	}
+	if at := widest(widths[:last], key, word); at >= 0 {
+		return at
+	}
+	if widths[last] > leastName {
+		return last
+	}
+	return -1
+}
+
+// widest is the widest column of a kind that may be cut yet, or -1.
+func widest(widths []int, key []column, kind column) int {
+	at, most := -1, leastName
+	for i, width := range widths {
+		if key[i] == kind && width > most {
+			at, most = i, width
+		}
+	}
+	return at
 }
 
 func lineUp(row []string, widths []int) string {
