@@ -199,11 +199,7 @@ const maxLooked = 4
 // is its turn: to know it may mean to compile. The rules take the first at which something is
 // worth a seed, a policy that of several at which it sees most.
 func (e planner) fillSlots(denied bool) {
-	turns := e.record.Turns(e.state.Slots)
-	at := e.record.InVain
-	if at >= len(turns) {
-		at = 0
-	}
+	turns, at := e.record.turns(e.state.Slots)
 	if at == 0 {
 		e.record.Waited, e.record.Unknown = false, false
 	}
