@@ -292,7 +292,7 @@ func (w *world) plant(seedID string, changes ...change) {
 	w.wantStage(seedID, lifecycle.Training)
 }
 
-// epoch lets a second pass, the trainer take its orders and report.
+// report lets a second pass, the trainer take its orders and report.
 func (w *world) report() Decision {
 	w.t.Helper()
 	w.now = w.now.Add(time.Second)

@@ -205,12 +205,12 @@ func (e planner) fillSlots(denied bool) {
 	}
 	var found []considered
 	for looks := 0; at < len(turns) && looks < maxLooked && e.room() && !e.plan.overdue; at++ {
-		best, state := e.lookAt(turns[at], denied)
+		best, came := e.lookAt(turns[at], denied)
 		switch {
-		case state == slotUnknown:
-		case state == slotBegins && e.deciding.active == nil:
+		case came == slotUnknown:
+		case came == slotBegins && e.deciding.active == nil:
 			e.plan.choose(best)
-		case state == slotBegins:
+		case came == slotBegins:
 			found = append(found, best)
 			looks++
 		default:
