@@ -126,14 +126,16 @@ func TestAnswersForNobodyAreNothingToDo(t *testing.T) {
 	}
 }
 
-// announced is a run in which a seed is begun, and whose kernel is announced as spoil leaves it.
-func announced(t *testing.T, spoil func(*Ready)) *world {
+// announced is a run in which a seed is begun and its kernel announced, spoilt or not.
+func announced(t *testing.T, spoil ...func(*Ready)) *world {
 	t.Helper()
 	w := newWorld(t)
 	w.meet()
 	w.do(opGerminate, "s")
 	ready := w.ready(w.lastRequest())
-	spoil(&ready)
+	for _, change := range spoil {
+		change(&ready)
+	}
 	w.decide(ready)
 	return w
 }
