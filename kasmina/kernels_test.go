@@ -126,20 +126,6 @@ func TestAnswersForNobodyAreNothingToDo(t *testing.T) {
 	}
 }
 
-// announced is a run in which a seed is begun and its kernel announced, spoilt or not.
-func announced(t *testing.T, spoil ...func(*Ready)) *world {
-	t.Helper()
-	w := newWorld(t)
-	w.meet()
-	w.do(opGerminate, "s")
-	ready := w.ready(w.lastRequest())
-	for _, change := range spoil {
-		change(&ready)
-	}
-	w.decide(ready)
-	return w
-}
-
 func TestAnnouncedKernelIsComparedBeforeATrainerHearsOfIt(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

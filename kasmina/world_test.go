@@ -283,6 +283,20 @@ func (w *world) ready(request *leyline.KernelPrefetchRequest) Ready {
 // meet makes the trainer known.
 func (w *world) meet() { w.t.Helper(); w.report() }
 
+// announced is a run in which a seed is begun and its kernel announced, spoilt or not.
+func announced(t *testing.T, spoil ...func(*Ready)) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.meet()
+	w.do(opGerminate, "s")
+	ready := w.ready(w.lastRequest())
+	for _, change := range spoil {
+		change(&ready)
+	}
+	w.decide(ready)
+	return w
+}
+
 // plant germinates a seed, answers its request and lets the trainer attach it.
 func (w *world) plant(seedID string, changes ...change) {
 	w.t.Helper()

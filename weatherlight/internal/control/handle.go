@@ -170,8 +170,7 @@ func (r *Room) record(run string, encoded []byte, decision *tamiyo.Decision, rec
 	if decision.Record == nil || recording == nil {
 		return
 	}
-	recording.Came(encoded)
-	recorded, err := r.writer.Packet(recording)
+	recorded, err := r.writer.Packet(recording, encoded)
 	if err != nil {
 		r.config.Logger.Warn("decision not recorded", "run", run, "error", err)
 		return
