@@ -228,7 +228,7 @@ func (b *bench) decideByPolicy(column string, n int) error {
 			return err
 		}
 		begun := time.Now()
-		if _, err = writer.Packet(d.recording); err != nil {
+		if _, err = writer.Packet(d.recording, nil); err != nil {
 			return err
 		}
 		written[i] = time.Since(begun).Seconds() * 1e6

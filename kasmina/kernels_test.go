@@ -126,18 +126,6 @@ func TestAnswersForNobodyAreNothingToDo(t *testing.T) {
 	}
 }
 
-// announced is a run in which a seed is begun, and whose kernel is announced as spoil leaves it.
-func announced(t *testing.T, spoil func(*Ready)) *world {
-	t.Helper()
-	w := newWorld(t)
-	w.meet()
-	w.do(opGerminate, "s")
-	ready := w.ready(w.lastRequest())
-	spoil(&ready)
-	w.decide(ready)
-	return w
-}
-
 func TestAnnouncedKernelIsComparedBeforeATrainerHearsOfIt(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -206,12 +206,7 @@ func TestR5_TrainerOfThePrototypeIsPromisedNoMoreThanToBeWatched(t *testing.T) {
 
 func TestR6_KernelOfAnotherFormatIsRefusedBeforeATrainerFetchesIt(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.meet()
-	w.do(opGerminate, "s")
-	ready := w.ready(w.lastRequest())
-	ready.Attributes = map[string]string{trainer.AttributeFormat: "pt"}
-	w.decide(ready)
+	w := announced(t, func(r *Ready) { r.Attributes = map[string]string{trainer.AttributeFormat: "pt"} })
 	w.wantStage("s", lifecycle.Embargoed)
 	w.wantTold("gate_failure", "kernel_format")
 	if len(w.orders) != 0 || len(WrittenOff(w.record)) != 0 {
@@ -280,27 +275,24 @@ func TestR8_KeptSeedOutlivesARecordThatWasLost(t *testing.T) {
 // Nobody but who took a seed out of the output, or an operator, puts it back.
 func TestPauseOutlivesARecordThatWasLost(t *testing.T) {
 	t.Parallel()
-	for _, by := range []string{issuedByTamiyo, "operator"} {
-		w := newWorld(t)
-		w.meet()
-		w.plant("s")
-		w.grow("s", lifecycle.Blending)
-		issued := func(c *leyline.AdaptationCommand) {
-			c.CommandType, c.IssuedBy = leyline.CommandType_COMMAND_PAUSE, by
-		}
-		w.accepts(w.command(0, "s", issued))
-		w.report()
-		w.record = nil
-		orders := len(w.orders)
-		w.report()
-		w.report()
-		if later := w.orders[orders:]; len(later) > 0 || w.record.find("s").Paused == 0 || !w.record.find("s").Out {
-			t.Errorf("paused by %s, and then %+v: %+v", by, w.record.find("s"), later)
-		}
-		w.accepts(w.command(0, "s", issued, annotate(annotationResume, "true")))
-		if last := w.orders[len(w.orders)-1]; last.Kind != trainer.Resume {
-			t.Errorf("it does not come back: %+v", last)
-		}
+	for _, who := range []string{issuedByTamiyo, "operator"} {
+		t.Run(who, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.meet()
+			w.plant("s")
+			w.grow("s", lifecycle.Blending)
+			w.pauses("-" + who)
+			w.record, w.orders = nil, nil
+			w.report()
+			w.report()
+			if len(w.orders) > 0 || !w.record.find("s").Out {
+				t.Errorf("ordered %v, and it is %+v", w.kinds(), w.record.find("s"))
+			}
+			w.wantPaused("command")
+			w.pauses("+" + who)
+			w.wantPaused()
+		})
 	}
 }
 

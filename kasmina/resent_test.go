@@ -11,10 +11,7 @@ import (
 
 func TestLostOrderIsSentAgainUnderItsNumber(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.meet()
-	w.do(opGerminate, "s")
-	w.decide(w.ready(w.lastRequest()))
+	w := announced(t)
 	lost := w.orders[0]
 	w.orders = nil
 	w.report()
@@ -27,10 +24,7 @@ func TestLostOrderIsSentAgainUnderItsNumber(t *testing.T) {
 
 func TestReportThatCannotKnowOfAnOrderRepeatsNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.meet()
-	w.do(opGerminate, "s")
-	w.decide(w.ready(w.lastRequest()))
+	w := announced(t)
 	w.now = w.now.Add(20 * time.Millisecond)
 	if d := w.decide(w.trainer.report(w.now)); len(d.Orders) != 0 {
 		t.Errorf("orders %+v", d.Orders)
@@ -99,10 +93,7 @@ func TestDropIsRepeatedUntilTheSeedIsGone(t *testing.T) {
 
 func TestTakeoverAsksTheNewTrainerUnderNewNumbers(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.meet()
-	w.do(opGerminate, "s")
-	w.decide(w.ready(w.lastRequest()))
+	w := announced(t)
 	first := w.orders[0]
 	w.trainer = newFakeTrainer("trainer-2")
 	w.trainer.resumes = "trainer-1"

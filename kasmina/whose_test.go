@@ -15,11 +15,7 @@ func by(who string) change { return func(c *leyline.AdaptationCommand) { c.Issue
 func (w *world) pauses(steps ...string) {
 	w.t.Helper()
 	for _, step := range steps {
-		changes := []change{ofType(leyline.CommandType_COMMAND_PAUSE), by(step[1:])}
-		if step[0] == '+' {
-			changes = append(changes, annotate("resume", "true"))
-		}
-		w.accepts(w.command(0, "s", changes...))
+		w.accepts(w.command(0, "s", append(pausing(step[0] == '+', 0), by(step[1:]))...))
 		w.report()
 		w.report()
 	}

@@ -283,6 +283,20 @@ func (w *world) ready(request *leyline.KernelPrefetchRequest) Ready {
 // meet makes the trainer known.
 func (w *world) meet() { w.t.Helper(); w.report() }
 
+// announced is a run in which a seed is begun and its kernel announced, spoilt or not.
+func announced(t *testing.T, spoil ...func(*Ready)) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.meet()
+	w.do(opGerminate, "s")
+	ready := w.ready(w.lastRequest())
+	for _, change := range spoil {
+		change(&ready)
+	}
+	w.decide(ready)
+	return w
+}
+
 // plant germinates a seed, answers its request and lets the trainer attach it.
 func (w *world) plant(seedID string, changes ...change) {
 	w.t.Helper()
@@ -292,7 +306,7 @@ func (w *world) plant(seedID string, changes ...change) {
 	w.wantStage(seedID, lifecycle.Training)
 }
 
-// epoch lets a second pass, the trainer take its orders and report.
+// report lets a second pass, the trainer take its orders and report.
 func (w *world) report() Decision {
 	w.t.Helper()
 	w.now = w.now.Add(time.Second)

@@ -28,12 +28,12 @@ func (a action) String() string {
 
 func (a act) String() string { return [...]string{"leave", "cull", "pause", "keep"}[a] }
 
-// asked is what the policy asks for, seed by seed.
-func (d deciding) asked() string {
+// wishes are what the policy asks for, seed by seed.
+func (d deciding) wishes() string {
 	var texts []string
 	for _, s := range d.living {
-		if asked := d.actions[s.ID]; asked.act != actNone {
-			texts = append(texts, asked.act.String()+" "+s.ID+": "+asked.String())
+		if wish := d.actions[s.ID]; wish.act != actNone {
+			texts = append(texts, wish.act.String()+" "+s.ID+": "+wish.String())
 		}
 	}
 	return listed(texts, longestExplanation)
@@ -44,13 +44,13 @@ func (d deciding) asked() string {
 func actionOf(answer []float32, at stage) action {
 	told := action{cull: answer[answerCull], pause: answer[answerPause], keep: answer[answerKeep]}
 	usable, highest := true, float32(0)
-	for _, asked := range []struct {
+	for _, column := range []struct {
 		act    act
 		value  float32
 		usable bool
 	}{{actCull, told.cull, true}, {actPause, told.pause, pausable(at)}, {actKeep, told.keep, at == stageProbationary}} {
-		if asked.value > highest {
-			told.act, highest, usable = asked.act, asked.value, asked.usable
+		if column.value > highest {
+			told.act, highest, usable = column.act, column.value, column.usable
 		}
 	}
 	if !usable {
@@ -72,7 +72,7 @@ func (e planner) askOfSeeds() {
 	}
 	actions, err := e.actions(active)
 	e.deciding.actions = actions
-	e.heard(active, err)
+	e.settleAnswer(active, err)
 }
 
 // steerable are the seeds of which a policy may ask something: they live, nothing that was asked
@@ -130,16 +130,16 @@ func (e planner) compareSeeds(shadow Policy) error {
 }
 
 // comes is what comes of a seed by what is asked for, if no rule restrains the run.
-func (e planner) comes(s seed, asked act) string {
-	if bars(s, asked) != "" {
-		asked = actNone
+func (e planner) comes(s seed, wish act) string {
+	if bars(s, wish) != "" {
+		wish = actNone
 	}
-	operation, _ := e.judge(s, asked)
+	operation, _ := e.judge(s, wish)
 	comes := actNone
 	switch {
 	case operation == opCull:
 		comes = actCull
-	case asked == actPause:
+	case wish == actPause:
 		comes = actPause
 	case operation == opFossilize && !s.Paused: // it comes back first
 		comes = actKeep
@@ -148,11 +148,11 @@ func (e planner) comes(s seed, asked act) string {
 }
 
 // bars is why a seed is not to be done with what a policy asks for; empty: it may be.
-func bars(s seed, asked act) string {
+func bars(s seed, wish act) string {
 	switch {
-	case (asked == actCull || asked == actKeep) && (s.Paused || s.Hold.Out):
+	case (wish == actCull || wish == actKeep) && (s.Paused || s.Hold.Out):
 		return "paused"
-	case asked == actKeep && s.Improving == 0:
+	case wish == actKeep && s.Improving == 0:
 		return "no_gain"
 	default:
 		return ""
@@ -160,7 +160,7 @@ func bars(s seed, asked act) string {
 }
 
 // withhold tells of what a policy asks for and does not get.
-func (e steerer) withhold(s seed, asked action, reason string) {
+func (e steerer) withhold(s seed, wish action, reason string) {
 	e.event("policy_restrained", levelInfo, "training_run_id", e.record.Run, "policy_version", e.policy, "seed_id", s.ID,
-		"asked", asked.act.String(), "policy_answer", asked.String(), "reason", reason)
+		"asked", wish.act.String(), "policy_answer", wish.String(), "reason", reason)
 }

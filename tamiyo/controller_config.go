@@ -46,8 +46,8 @@ type Blueprints struct {
 	// Candidates are the blueprints that a seed at a slot of this shape could be
 	// germinated from in a run.
 	Candidates func(ctx context.Context, run string, slot []int) ([]Candidate, error)
-	// Prepare hears after a decision of the shapes of a run's free slots, in the order in which
-	// they take their turn [nobody does].
+	// Prepare hears after a decision of the shapes of the free slots that the run's next report
+	// looks at [nobody does].
 	Prepare func(run string, slots [][]int)
 	// Blueprint is what is known of a seed's blueprint [nothing].
 	Blueprint func(ctx context.Context, id string) (blueprint Candidate, known bool, err error)

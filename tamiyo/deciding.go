@@ -132,14 +132,14 @@ func (e planner) weigh(ranked []considered) []considered {
 		if err == nil {
 			decided = weighed
 		}
-		e.heard(active, err)
+		e.settleAnswer(active, err)
 	}
 	e.deciding.looked = append(e.deciding.looked, ranked)
 	return decided
 }
 
-// heard takes note of how the policy that decides answered.
-func (e planner) heard(active Policy, err error) {
+// settleAnswer takes note of how the policy that decides answered.
+func (e planner) settleAnswer(active Policy, err error) {
 	switch {
 	case err == nil:
 		e.deciding.answered = true

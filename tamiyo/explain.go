@@ -110,7 +110,7 @@ func (e *evaluation) explanation() *leyline.TelemetryEvent {
 	for _, pair := range [][2]string{
 		{"commands", listed(commands, longestExplanation)},
 		{"rules", listed(e.plan.fired(e.verdict), longestExplanation)},
-		{"considered", e.plan.alternatives()}, {"policy_asked", e.deciding.asked()}, {"reason", reason},
+		{"considered", e.plan.alternatives()}, {"policy_asked", e.deciding.wishes()}, {"reason", reason},
 	} {
 		if pair[1] != "" {
 			pairs = append(pairs, pair[0], pair[1])

@@ -28,7 +28,7 @@ func (e *evaluation) germinatePlanned() {
 			e.record.InVain = 0
 		}
 	}
-	if e.plan.asked {
+	if e.plan.sought {
 		e.reportUnavailable(e.plan.unknownSlot, e.plan.unknown)
 	}
 	switch {

@@ -21,13 +21,13 @@ type hold struct {
 	Attempts int    `json:"attempts,omitempty"` // that have had no effect
 }
 
-// heard takes what the trainer tells of a seed that was asked for to be out, or not. One that
-// is out though we asked for nothing is somebody else's matter.
-func (h hold) heard(out, asked bool, evaluated uint64, now int64) hold {
+// shows takes what the trainer tells of a seed that we want out, or not. One that is out though
+// we asked for nothing is somebody else's matter.
+func (h hold) shows(out, wanted bool, evaluated uint64, now int64) hold {
 	switch h.Out = out; {
-	case out == asked:
+	case out == wanted:
 		return hold{Out: out}
-	case h.Since == 0 && asked:
+	case h.Since == 0 && wanted:
 		h.Since, h.At = evaluated, now
 	}
 	return h
@@ -45,8 +45,8 @@ func unheeded(e *evaluation, s seed) bool {
 	return s.Hold.Since > 0 && s.Hold.Out != s.Paused && passed(e, s.Hold.Since, s.Hold.At, e.config.EffectTime)
 }
 
-// asked notes that a seed was asked to leave the output, or to come back.
-func (s seed) asked(out bool, e *evaluation) seed {
+// commanded notes that a seed is told to leave the output, or to come back.
+func (s seed) commanded(out bool, e *evaluation) seed {
 	if s.Paused != out {
 		s.Hold.Attempts = 0
 	}
@@ -58,7 +58,7 @@ func (s seed) asked(out bool, e *evaluation) seed {
 
 // pause asks for a seed to leave the output: for a rule, or else for a policy.
 func (e *evaluation) pause(s seed, forRule bool) seed {
-	s = s.asked(true, e)
+	s = s.commanded(true, e)
 	cause := causeAsked
 	if forRule {
 		e.pausedBy = cmp.Or(e.verdict.Reason, e.record.Conservative.Reason, causeConservative)
@@ -69,7 +69,7 @@ func (e *evaluation) pause(s seed, forRule bool) seed {
 }
 
 func (e *evaluation) resume(s seed) seed {
-	s = s.asked(false, e)
+	s = s.commanded(false, e)
 	command := e.pauseCommand(s, causePolicy)
 	command.Annotations["resume"] = "true"
 	e.issue(command, s.Blueprint)

@@ -183,13 +183,24 @@ func remembered(slots map[string]slot) int {
 	return count
 }
 
-// Turns are the free ones of a report's slots, in the order in which they take their turn: by how
+// Next are the shapes of the free slots that the next report looks at, unless it finds where to
+// begin a seed before that.
+func (r *Record) Next(slots map[string][]int) [][]int {
+	turns, at := r.turns(slots)
+	var shapes [][]int
+	for i := range min(len(turns), maxLooked) {
+		shapes = append(shapes, slots[turns[(at+i)%len(turns)]])
+	}
+	return shapes
+}
+
+// turns are the free ones of a report's slots, in the order in which they take their turn: by how
 // often something was tried there, whatever came of it, times the positions at which the same
 // weights are at work. At a slot of many a seed learns less for its work, and is the less worth a
-// trial.
-func (r *Record) Turns(slots map[string][]int) []string {
+// trial. A report goes on behind those that were looked at in vain.
+func (r *Record) turns(slots map[string][]int) (names []string, at int) {
 	turns := make(map[string]float64, len(slots))
-	names := make([]string, 0, len(slots))
+	names = make([]string, 0, len(slots))
 	for name, shape := range slots {
 		if isWord(name) && !r.occupied(name) {
 			turns[name] = float64(1+r.tried(name)) * positions(shape)
@@ -199,5 +210,8 @@ func (r *Record) Turns(slots map[string][]int) []string {
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(cmp.Compare(turns[a], turns[b]), cmp.Compare(a, b))
 	})
-	return names
+	if r.InVain < len(names) {
+		at = r.InVain
+	}
+	return names, at
 }

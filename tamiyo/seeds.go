@@ -50,7 +50,7 @@ func (e *evaluation) observeSeed(state *leyline.SeedState) {
 	s.Blueprint, s.Slot = wordOr(graft.Blueprint, s.Blueprint), wordOr(graft.Slot, s.Slot)
 	before := s.Stage
 	s = s.observe(state, e.record.Evaluated, e.config)
-	s.Hold = s.Hold.heard(rests(state), s.Paused, e.record.Evaluated, e.now.UnixMilli())
+	s.Hold = s.Hold.shows(rests(state), s.Paused, e.record.Evaluated, e.now.UnixMilli())
 	if s.Hold.Since == 0 && held(e, s) {
 		s.Paused = true // by an order that was given up, or before our record was lost
 	}

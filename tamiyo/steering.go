@@ -45,12 +45,12 @@ func (e steerer) steer(s seed) seed {
 		s.Pending = pending{} // what is paused is not kept, and is asked for again
 	}
 	frozen := restrained || e.verdict.Effect >= rules.Freeze
-	asked := e.allowed(s, frozen)
-	out := restrained || asked == actPause
-	if asked == actPause && s.Paused && s.Hold.Out {
+	wish := e.allowed(s, frozen)
+	out := restrained || wish == actPause
+	if wish == actPause && s.Paused && s.Hold.Out {
 		s.Age++ // a policy cannot keep a slot for ever
 	}
-	operation, cause := e.judge(s, asked)
+	operation, cause := e.judge(s, wish)
 	switch {
 	case operation == opCull:
 		return e.order(s, opCull, cause)
@@ -78,20 +78,20 @@ func (e steerer) comesBack(s seed) bool {
 
 // allowed is what a policy asks for of a seed, as far as the rules allow it in this pass.
 func (e steerer) allowed(s seed, frozen bool) act {
-	asked := e.deciding.actions[s.ID]
-	reason := bars(s, asked.act)
-	if asked.act != actNone && frozen {
+	wish := e.deciding.actions[s.ID]
+	reason := bars(s, wish.act)
+	if wish.act != actNone && frozen {
 		reason = cmp.Or(e.verdict.Reason, e.record.Conservative.Reason, causeConservative)
 	}
 	if reason == "" {
-		return asked.act
+		return wish.act
 	}
-	e.withhold(s, asked, reason)
+	e.withhold(s, wish, reason)
 	return actNone
 }
 
 // judge goes by the seed's record, and by what a policy asks for beside it.
-func (e *evaluation) judge(s seed, asked act) (operation, string) {
+func (e *evaluation) judge(s seed, wish act) (operation, string) {
 	improved := s.Stage == stageProbationary && s.Improving >= e.config.ProbationEpochs
 	old := s.Age >= e.config.MaxAgeEpochs
 	switch {
@@ -99,15 +99,15 @@ func (e *evaluation) judge(s seed, asked act) (operation, string) {
 		return opNone, ""
 	case s.Regressing >= regressionEpochs:
 		return opCull, causeRegression
-	case asked == actCull:
+	case wish == actCull:
 		return opCull, causeAsked
-	case asked == actPause && old:
+	case wish == actPause && old:
 		return opCull, causeAge
-	case asked == actPause:
+	case wish == actPause:
 		return opNone, ""
 	case improved:
 		return opFossilize, causeGain
-	case asked == actKeep && s.Improving > 0:
+	case wish == actKeep: // bars has seen to its gain
 		return opFossilize, causeAsked
 	case old && !s.Paused && !s.Hold.Out:
 		return opCull, causeAge

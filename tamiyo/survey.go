@@ -22,7 +22,7 @@ type plan struct {
 	waits       bool   // the policy would not begin a seed now
 	unjudged    bool   // it was asked, and failed
 	starved     string // why nothing can be begun; empty: nothing was looked for, or something was found
-	asked       bool   // what would fit a slot
+	sought      bool   // for what would fit a slot
 	unknown     error  // the first reason for which that could not be told
 	unknownSlot string
 	overdue     bool              // the step ran out of time over a question to the library
@@ -87,7 +87,7 @@ func (e planner) settleQuestions() {
 	switch {
 	case e.plan.overdue:
 		e.settleBreaker(&e.record.Library, componentLibrary, context.DeadlineExceeded)
-	case e.plan.unknown == nil && len(e.plan.untold) == 0 && (e.plan.asked || e.plan.answered):
+	case e.plan.unknown == nil && len(e.plan.untold) == 0 && (e.plan.sought || e.plan.answered):
 		e.settleBreaker(&e.record.Library, componentLibrary, nil)
 	}
 	switch {
@@ -110,8 +110,8 @@ func (e planner) knowSeeds(denied bool) {
 		if s.Ended || s.Blueprint == "" {
 			continue
 		}
-		lives, asked := looked[s.Blueprint]
-		if !asked {
+		lives, known := looked[s.Blueprint]
+		if !known {
 			e.askAbout(s.Blueprint, denied)
 		}
 		if !s.awaited() && !lives {
@@ -199,22 +199,18 @@ const maxLooked = 4
 // is its turn: to know it may mean to compile. The rules take the first at which something is
 // worth a seed, a policy that of several at which it sees most.
 func (e planner) fillSlots(denied bool) {
-	turns := e.record.Turns(e.state.Slots)
-	at := e.record.InVain
-	if at >= len(turns) {
-		at = 0
-	}
+	turns, at := e.record.turns(e.state.Slots)
 	if at == 0 {
 		e.record.Waited, e.record.Unknown = false, false
 	}
 	var found []considered
 	for looks := 0; at < len(turns) && looks < maxLooked && e.room() && !e.plan.overdue; at++ {
-		best, state := e.lookAt(turns[at], denied)
+		best, came := e.lookAt(turns[at], denied)
 		switch {
-		case state == slotUnknown:
-		case state == slotBegins && e.deciding.active == nil:
+		case came == slotUnknown:
+		case came == slotBegins && e.deciding.active == nil:
 			e.plan.choose(best)
-		case state == slotBegins:
+		case came == slotBegins:
 			found = append(found, best)
 			looks++
 		default:
@@ -247,7 +243,7 @@ func (e planner) settleTurns(at, all int) {
 	case !e.plan.overdue:
 		e.record.InVain = at
 	}
-	if looked && e.plan.asked && len(e.plan.seeds) == 0 && !e.record.Unknown && !e.record.Waited {
+	if looked && e.plan.sought && len(e.plan.seeds) == 0 && !e.record.Unknown && !e.record.Waited {
 		e.plan.starved = starvedOfBlueprints
 	}
 }
@@ -261,7 +257,7 @@ const (
 
 // lookAt finds what is best at a slot, and says whether a seed of it may be begun.
 func (e planner) lookAt(name string, denied bool) (best considered, came int) {
-	e.plan.asked = true
+	e.plan.sought = true
 	candidates, err := e.ask(name, denied)
 	if err != nil {
 		e.plan.overdue = e.plan.overdue || errors.Is(err, context.DeadlineExceeded)

@@ -2,7 +2,7 @@
 # Builds what a release of HEAD has, whatever else lies in the working tree, into a folder: static commands
 # with their bills of materials, Debian packages, the context of a container image, checksums. Then all of it
 # once more, in another folder, with nothing compiled before, and says whether that came to the same bytes; and
-# installs the package and the image, and starts what they hold, as root (infra/release_test.go).
+# installs the package and the image, and starts what they hold, as root (infra/release_*test.go).
 # Usage: tools/release.sh [--unchecked] [--platforms "OS/ARCHITECTURE..."] [FOLDER]   (dist)
 # --unchecked builds once, and looks at nothing.
 set -euo pipefail

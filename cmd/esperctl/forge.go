@@ -80,12 +80,11 @@ func announcer(ctx context.Context, resolved *settings.Settings, screen screen) 
 		screen.Print("kernels are not announced: the embedded broker lives in the service")
 		return nowhere, nobody
 	}
+	var bus *oona.Client
 	keyring, err := keyringOf(resolved)
-	if err != nil {
-		screen.Print("kernels are not announced: %v", err)
-		return nowhere, nobody
+	if err == nil {
+		bus, err = joinBus(ctx, resolved, keyring)
 	}
-	bus, err := joinBus(ctx, resolved, keyring)
 	if err != nil {
 		screen.Print("kernels are not announced: %v", err)
 		return nowhere, nobody

@@ -106,9 +106,6 @@ type Recording struct {
 	decision   tamiyo.Decision
 }
 
-// Came says how the report was encoded as it came: then it need not be encoded again.
-func (r *Recording) Came(packet []byte) { r.transcript.Packet = packet }
-
 // Decide has a controller decide, and listens to what it asks for.
 func Decide(
 	c *tamiyo.Controller, record *tamiyo.Record, state tamiyo.State, now time.Time,

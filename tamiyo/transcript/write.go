@@ -27,48 +27,48 @@ const (
 	packedSmall = 'd' // deflated, as far as that goes
 )
 
-// Writer writes transcripts, and keeps the room that it needs for that. It is safe for
+// Writer writes transcripts, and keeps the buffers that it needs for that. It is safe for
 // concurrent use.
 type Writer struct{ pool sync.Pool }
 
-// desk is the room that one transcript is written in.
-type desk struct{ plain, packed, text []byte }
+// buffers are what one transcript is written in.
+type buffers struct{ plain, packed, text []byte }
 
 // Text is a transcript as it travels and is kept: one word.
 func (w *Writer) Text(t *Transcript) ([]byte, error) {
-	d := w.desk()
-	defer w.pool.Put(d)
-	err := d.write(t)
-	return bytes.Clone(d.text), err
+	b := w.buffers()
+	defer w.pool.Put(b)
+	err := b.write(t)
+	return bytes.Clone(b.text), err
 }
 
-func (w *Writer) desk() *desk {
-	if d, known := w.pool.Get().(*desk); known {
-		return d
+func (w *Writer) buffers() *buffers {
+	if b, known := w.pool.Get().(*buffers); known {
+		return b
 	}
-	return new(desk)
+	return new(buffers)
 }
 
-// write leaves the text of a transcript on the desk.
-func (d *desk) write(t *Transcript) (err error) {
-	d.text = d.text[:0]
-	if d.plain, err = t.appendTo(d.plain[:0]); err != nil {
+// write leaves the text of a transcript in them.
+func (b *buffers) write(t *Transcript) (err error) {
+	b.text = b.text[:0]
+	if b.plain, err = t.appendTo(b.plain[:0]); err != nil {
 		return fmt.Errorf("write transcript: %w", err)
 	}
-	d.packed = slices.Grow(append(d.packed[:0], packedFast), s2.MaxEncodedLen(len(d.plain)))
-	d.packed = d.packed[:1+len(s2.Encode(d.packed[1:cap(d.packed)], d.plain))]
-	if base64.RawStdEncoding.EncodedLen(len(d.packed)) > maxText { // seldom, so that it may take longer
-		if d.packed, err = deflated(d.packed[:0], d.plain); err != nil {
+	b.packed = slices.Grow(append(b.packed[:0], packedFast), s2.MaxEncodedLen(len(b.plain)))
+	b.packed = b.packed[:1+len(s2.Encode(b.packed[1:cap(b.packed)], b.plain))]
+	if base64.RawStdEncoding.EncodedLen(len(b.packed)) > maxText { // seldom, so that it may take longer
+		if b.packed, err = deflated(b.packed[:0], b.plain); err != nil {
 			return fmt.Errorf("write transcript: %w", err)
 		}
 	}
-	if size := base64.RawStdEncoding.EncodedLen(len(d.packed)); size > maxText {
+	if size := base64.RawStdEncoding.EncodedLen(len(b.packed)); size > maxText {
 		return fmt.Errorf("%w: %d bytes, at most %d", errTooLarge, size, maxText)
 	}
-	if most := mostOf(d.packed); len(d.plain) > most { // nobody could read it, nor the export that it is in
-		return fmt.Errorf("%w: it unfolds to %d bytes, at most %d", errTooLarge, len(d.plain), most)
+	if most := mostOf(b.packed); len(b.plain) > most { // nobody could read it, nor the export that it is in
+		return fmt.Errorf("%w: it unfolds to %d bytes, at most %d", errTooLarge, len(b.plain), most)
 	}
-	d.text = base64.RawStdEncoding.AppendEncode(d.text, d.packed)
+	b.text = base64.RawStdEncoding.AppendEncode(b.text, b.packed)
 	return nil
 }
 
@@ -95,15 +95,17 @@ func (t *Transcript) appendTo(to []byte) ([]byte, error) {
 	return append(to, t.Packet...), nil
 }
 
-// Packet tells whoever collects telemetry of a decision on a run.
-func (w *Writer) Packet(r *Recording) (*leyline.TelemetryPacket, error) {
-	d := w.desk()
-	defer w.pool.Put(d)
-	t, err := r.written(&d.plain)
+// Packet tells whoever collects telemetry of a decision on a run. The report as it came need not be
+// encoded again; nil has it encoded.
+func (w *Writer) Packet(r *Recording, report []byte) (*leyline.TelemetryPacket, error) {
+	b := w.buffers()
+	defer w.pool.Put(b)
+	r.transcript.Packet = report
+	t, err := r.written(&b.plain)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.write(t); err != nil {
+	if err := b.write(t); err != nil {
 		return nil, err
 	}
 	run := r.state.Packet.GetTrainingRunId()
@@ -111,6 +113,6 @@ func (w *Writer) Packet(r *Recording) (*leyline.TelemetryPacket, error) {
 		Indicator("training_run_id", run).
 		Health(leyline.HealthStatus_HEALTH_STATUS_HEALTHY, "decision_recorded").
 		WithEvents(telemetry.Event("decision_recorded", leyline.TelemetryLevel_TELEMETRY_LEVEL_INFO,
-			"training_run_id", run, "transcript", string(d.text))).
+			"training_run_id", run, "transcript", string(b.text))).
 		Build(), nil
 }

@@ -5,8 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"strings"
+
+	"github.com/spf13/pflag"
 )
+
+// columns is how wide help is.
+const columns = 80
 
 // ParseFlags reads the command line of a service, which takes no arguments beside its flags.
 // Asked for help it writes usage and flags to out and returns flag.ErrHelp. What it does not
@@ -15,10 +19,9 @@ func ParseFlags(flags *flag.FlagSet, usage string, args []string, out io.Writer)
 	flags.SetOutput(io.Discard)
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		flags.SetOutput(out)
-		_, _ = fmt.Fprintf(out, "Usage: %s %s\n", flags.Name(), usage)
-		flags.VisitAll(func(f *flag.Flag) { f.Usage = folded(f.Usage) })
-		flags.PrintDefaults()
+		known := pflag.NewFlagSet(flags.Name(), pflag.ContinueOnError)
+		known.AddGoFlagSet(flags)
+		_, _ = fmt.Fprintf(out, "Usage: %s %s\n%s", flags.Name(), usage, known.FlagUsagesWrapped(columns))
 		return flag.ErrHelp
 	}
 	if err == nil && flags.NArg() > 0 {
@@ -28,26 +31,4 @@ func ParseFlags(flags *flag.FlagSet, usage string, args []string, out io.Writer)
 		return Misconfigured("command line", fmt.Errorf("%w: %s --help says more", err, flags.Name()))
 	}
 	return nil
-}
-
-// usageRoom is what is left of 80 columns behind the indent of a flag's usage.
-const usageRoom = 72
-
-// folded breaks a text at its blanks.
-func folded(text string) string {
-	var lines strings.Builder
-	column := 0
-	for i, word := range strings.Fields(text) {
-		switch {
-		case i > 0 && column+1+len(word) > usageRoom:
-			lines.WriteString("\n")
-			column = 0
-		case i > 0:
-			lines.WriteString(" ")
-			column++
-		}
-		lines.WriteString(word)
-		column += len(word)
-	}
-	return lines.String()
 }

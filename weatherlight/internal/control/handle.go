@@ -124,7 +124,7 @@ func (r *Room) evaluate(ctx context.Context, run string, encoded []byte, state t
 				r.record(run, encoded, &decision, recording)
 				r.tell(ctx, run, decision.Packets, left, took)
 				if decision.Record != nil && state.Grows {
-					r.config.Prepare(run, inTurn(decision.Record, state.Slots))
+					r.config.Prepare(run, decision.Record.Next(state.Slots))
 				}
 			},
 		}
@@ -170,8 +170,7 @@ func (r *Room) record(run string, encoded []byte, decision *tamiyo.Decision, rec
 	if decision.Record == nil || recording == nil {
 		return
 	}
-	recording.Came(encoded)
-	recorded, err := r.writer.Packet(recording)
+	recorded, err := r.writer.Packet(recording, encoded)
 	if err != nil {
 		r.config.Logger.Warn("decision not recorded", "run", run, "error", err)
 		return
@@ -192,18 +191,6 @@ func (r *Room) tell(ctx context.Context, run string, packets []*leyline.Telemetr
 	for _, packet := range packets {
 		r.config.Offer(packet)
 	}
-}
-
-// inTurn are the shapes of the free slots, those first that the next report looks at first.
-func inTurn(record *tamiyo.Record, slots map[string][]int) [][]int {
-	var shapes [][]int
-	for _, name := range record.Turns(slots) {
-		shapes = append(shapes, slots[name])
-	}
-	if at := record.InVain; at < len(shapes) {
-		return slices.Concat(shapes[at:], shapes[:at])
-	}
-	return shapes
 }
 
 // Command takes a command. One of our own that is refused is told of in

@@ -59,10 +59,10 @@ func TestSlotsArePreparedInTheOrderOfTheirTurns(t *testing.T) {
 // slots are found out.
 func TestSlotsArePreparedFromWhereTheNextReportGoesOn(t *testing.T) {
 	onBothBuses(t, func(t *testing.T, url string) {
-		var first []string
+		var prepared []string
 		o := open(t, url, "a", eager, func(c *control.Config) {
 			c.Candidates = func(context.Context, string, []int) ([]tamiyo.Candidate, error) { return nil, nil }
-			c.Prepare = func(_ string, slots [][]int) { first = append(first, fmt.Sprint(len(slots), slots[0], slots[5])) }
+			c.Prepare = func(_ string, slots [][]int) { prepared = append(prepared, fmt.Sprint(slots)) }
 		})
 		for range 4 {
 			told := trainer.Report{TrainerID: "trainer", HostLayers: []string{"hidden"}, KernelAccess: []string{"path"}, Slots: map[string][]int{}}
@@ -77,8 +77,9 @@ func TestSlotsArePreparedFromWhereTheNextReportGoesOn(t *testing.T) {
 			}
 		}
 		// The first report looks at none, the second at four, the third at the last two.
-		if want := []string{"6 [10] [15]", "6 [14] [13]", "6 [10] [15]", "6 [14] [13]"}; !slices.Equal(first, want) {
-			t.Errorf("prepared %q, want %q", first, want)
+		first, last := "[[10] [11] [12] [13]]", "[[14] [15] [10] [11]]"
+		if want := []string{first, last, first, last}; !slices.Equal(prepared, want) {
+			t.Errorf("prepared %q, want %q", prepared, want)
 		}
 	})
 }

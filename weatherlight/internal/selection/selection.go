@@ -48,12 +48,9 @@ func New(config Config) *Selection {
 // Close ends what is being found out, and waits for it.
 func (s *Selection) Close() { s.lists.close() }
 
-// Prepare has it found out what fits the first of these slots of a run, which take their turn in
-// this order, before anybody asks: to know it of all may mean to compile for many in vain. They are
-// as many as one report looks at in vain.
+// Prepare has it found out what fits slots of a run before anybody asks.
 func (s *Selection) Prepare(run string, slots [][]int) {
-	const first = 4
-	for _, slot := range slots[:min(len(slots), first)] {
+	for _, slot := range slots {
 		s.lists.make(run, slot, prepareEvery)
 	}
 }

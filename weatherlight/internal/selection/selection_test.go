@@ -22,19 +22,18 @@ func TestControllerGerminatesOnlyWhatTheCataloguePermits(t *testing.T) {
 	}
 }
 
-// A report looks at four slots at most where nothing can be begun: that many are kept from growing
-// too old to stand in.
-func TestAsManySlotsArePreparedAsAReportLooksAt(t *testing.T) {
+// What a report will look at is kept from growing too old to stand in.
+func TestSlotsThatArePreparedAreFoundOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		takes := time.Duration(0)
 		selection := &Selection{lists: slowLibrary(&takes)}
 		defer selection.Close()
 		for range 2 { // two are surveyed at a time
-			selection.Prepare("run", [][]int{{1}, {2}, {3}, {4}, {5}})
+			selection.Prepare("run", [][]int{{1}, {2}, {3}, {4}})
 			synctest.Wait()
 		}
 		if known := len(selection.lists.of); known != 4 {
-			t.Errorf("%d slots are prepared", known)
+			t.Errorf("%d slots are found out", known)
 		}
 	})
 }

@@ -160,8 +160,8 @@ func (q *Queue) take(packet *leyline.TelemetryPacket) {
 	}
 }
 
-// keep lets go of the packets in hand, but for some of them.
-func (q *Queue) keep(left []*leyline.TelemetryPacket) {
+// retain lets go of the packets in hand, but for those that are left.
+func (q *Queue) retain(left []*leyline.TelemetryPacket) {
 	clear(q.pending[len(left):])
 	q.pending = left
 	if len(left) == 0 {
@@ -213,7 +213,7 @@ func (q *Queue) deliverPending(ctx context.Context) (failure error) {
 		}
 		q.settle(packet, messages[i].Priority, err)
 	}
-	q.keep(left)
+	q.retain(left)
 	return failure
 }
 

@@ -223,10 +223,9 @@ func export(ctx context.Context, service *ask.Service, id, file string, out io.W
 		return nil
 	}
 	_ = os.Remove(part) // why it failed is told
-	if _, own := errors.AsType[*fs.PathError](err); own {
-		return process.CannotWrite(file, err)
-	}
-	if _, own := errors.AsType[*os.LinkError](err); own {
+	_, ofPart := errors.AsType[*fs.PathError](err)
+	_, ofName := errors.AsType[*os.LinkError](err)
+	if ofPart || ofName {
 		return process.CannotWrite(file, err)
 	}
 	return err
